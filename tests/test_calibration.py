@@ -61,6 +61,20 @@ def test_levels_without_a_known_unit_keep_the_ratios_and_places_of_their_documen
     assert lengths(mount / f"{name}-sized" / "em.zarr") == (sized, "nanometer")
 
 
+def test_an_image_without_units_keeps_the_ratio_of_the_edges_of_its_voxels(tmp_path):
+    source, _ = halved(tmp_path, "plain")
+    document = tmp_path / "plain.zarr" / "zarr.json"
+    attributes = json.loads(document.read_text())
+    for level, dataset in enumerate(attributes["attributes"]["ome"]["multiscales"][0]["datasets"]):
+        dataset["coordinateTransformations"] = [{"type": "scale", "scale": [40 * 2**level, 8, 8]}, {"type": "translation", "translation": [0, 100, 0]}]
+    document.write_text(json.dumps(attributes))
+    sources = {"plain": source, "sized": source | {"voxel_size": [40, 8, 8]}}
+    with mounted(tmp_path / "mount", configuration(sources)) as mount:
+        assert lengths(mount / "plain" / "em.zarr") == ([[[5 * 2**n, 1, 1], [0, 12.5, 0]] for n in range(LEVELS)], None)
+        assert lengths(mount / "sized" / "em.zarr") == ([[[40 * 2**n, 8, 8], [0, 100, 0]] for n in range(LEVELS)], "nanometer")
+        assert "the finest is 40 × 8 × 8; `voxel_size` says it in nanometres" in mount.log
+
+
 def test_a_crop_shows_the_same_voxels_of_every_level_with_and_without_units(units):
     mount, levels = units
     for name in ("nanometres", "unitless", "unitless-sized", "pixels"):

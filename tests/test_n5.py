@@ -238,15 +238,18 @@ def test_what_paintera_keeps_is_told_apart(tmp_path):
     multiset = {"isLabelMultiset": True, "maxId": 7}
     write_pyramid(tmp_path / "labels", 13, {"multiScale": True, **multiset}, (multiset, multiset))
     with Origin(tmp_path) as origin:
-        sources = {name: {"kind": "n5", "url": f"{origin.url}/{path}"} for name, path in {"raw": "raw", "data": "raw/data", "labels": "labels"}.items()}
-        sources["data"]["voxel_size"] = [5, 4, 4]
+        sources = {name: {"kind": "n5", "url": f"{origin.url}/{path}"} for name, path in {"raw": "raw", "data": "raw/data", "sized": "raw/data", "labels": "labels"}.items()}
+        sources["sized"]["voxel_size"] = [5, 4, 4]
         with mounted(tmp_path / "mount", configuration(sources), timeout=10) as mount:
             reasons = {name: (mount / name / "em.zarr" / "ERROR.txt").read_text() for name in ("raw", "labels")}
-            datasets = json.loads((mount / "data" / "em.zarr" / ".zattrs").read_text())["multiscales"][0]["datasets"]
+            images = [json.loads((mount / name / "em.zarr" / ".zattrs").read_text())["multiscales"][0] for name in ("data", "sized")]
+            assert "its `resolution` has no unit and is taken for nanometres" in mount.log
         assert f"write the address {origin.url}/raw/data" in reasons["raw"]
         assert "multisets of labels" in reasons["labels"] and "to-scalar" in reasons["labels"]
-        steps = [[step[step["type"]] for step in dataset["coordinateTransformations"]] for dataset in datasets]
-        assert steps == [[[5, 4, 4], [0, 80, 40]], [[10, 8, 8], [2.5, 82, 42]]]
+        for image in images:
+            steps = [[step[step["type"]] for step in dataset["coordinateTransformations"]] for dataset in image["datasets"]]
+            assert steps == [[[5, 4, 4], [0, 80, 40]], [[10, 8, 8], [2.5, 82, 42]]]
+            assert image["axes"][0]["unit"] == "nanometer"
 
 
 def test_a_setup_of_big_data_viewer_is_read_and_its_root_says_where_it_is(tmp_path):
@@ -259,6 +262,9 @@ def test_a_setup_of_big_data_viewer_is_read_and_its_root_says_where_it_is(tmp_pa
         for name in ("setup0", "moment"):
             for level, voxels in enumerate(made):
                 readers.assert_equal(readers.zarr_array(mount / name / "em.zarr", level, False), voxels, name)
+            # Its unit is in another file; the ratio of the edges is known.
+            image = json.loads((mount / name / "em.zarr" / ".zattrs").read_text())["multiscales"][0]
+            assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [1.25, 1, 1] and "unit" not in image["axes"][0]
         with pytest.raises(OSError):
             (mount / "root" / "em.zarr" / ".zattrs").read_bytes()
         assert "write the address" in mount.log and "/image/setup0/timepoint0" in mount.log

@@ -352,6 +352,9 @@ fn web(place: CatalogText<'_>, key: &str, text: Option<Spanned<String>>, default
     match Url::parse(&text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         Ok(_) => Err(place.error(span, key, format!("`{text}` must begin with http:// or https://"))),
+        Err(_) if !text.contains("://") => {
+            Err(place.error(span, key, format!("`{text}` must begin with http:// or https://")))
+        }
         Err(error) => Err(place.error(span, key, format!("`{text}` is no address: {error}"))),
     }
 }

@@ -9,12 +9,16 @@ use super::session::{self, CacheArgs, Session, finish};
 use crate::archive;
 use crate::catalog::Catalog;
 use crate::kind::Kind;
+use crate::pasted;
 use crate::remote;
+use crate::source::SourceError;
 
 /// Somebody waits for the answers.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// No voxels are read.
 const MEMORY: u64 = 1 << 20;
+/// How the DOIs of entries of EMPIAR begin.
+const DOIS: [&str; 3] = ["DOI:10.6019/", "10.6019/", "HTTPS://DOI.ORG/10.6019/"];
 /// Kinds of addresses that do not say theirs, in the order in which they are tried.
 const TRIED: [Kind; 6] = [Kind::Precomputed, Kind::Zarr, Kind::N5, Kind::Dm3, Kind::Mrc, Kind::Tiff];
 
@@ -44,6 +48,9 @@ pub(super) struct AddArgs {
     /// The server of a bucket, where it is another one
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    /// The channel that is shown, where there are several, from 0
+    #[arg(long, value_name = "N")]
+    channel: Option<u32>,
     /// Ask nobody
     #[arg(long)]
     no_probe: bool,
@@ -69,25 +76,49 @@ pub(super) fn run(args: &AddArgs) -> Result<(), CliError> {
         return Ok(print(&entry)?);
     }
     let session = Session::new(&Catalog::builtin()?.limits, args.cache.cache_of_any_size()?, PATIENCE, MEMORY)?;
+    if let Some((_, Err(wrong))) = catalogs.first()
+        && catalogs.iter().all(|(_, catalog)| catalog.is_err())
+    {
+        return Err(wrong.clone().into());
+    }
     let mut failures = Vec::new();
-    let is_entry = catalogs.iter().any(|(_, catalog)| catalog.is_ok());
     for (entry, catalog) in catalogs {
-        let catalog = match catalog {
-            Ok(catalog) => catalog,
-            Err(error) => {
-                failures.push(error.to_string());
-                continue;
-            }
-        };
+        // What is wrong for one kind need not be so for others.
+        let Ok(catalog) = catalog else { continue };
         let Some(image) = catalog.datasets.first().and_then(|dataset| dataset.images.first()) else { continue };
         match finish(archive::open(&session.remote, &image.source))? {
             Ok(opened) => return Ok(print(&(told(&opened) + &entry))?),
-            Err(failure) => failures.push(format!("as {}: {failure}", image.source.kind.name())),
+            Err(failure) => failures.push((image.source.kind.name(), failure.error)),
         }
     }
-    failures.iter().for_each(|line| eprint_line(line));
-    let remedy = if is_entry { " (--no-probe writes the entry all the same)" } else { "" };
-    Err(CliError::Failed(format!("{}: no volume could be opened there{remedy}", remote::shown_text(&args.address))))
+    worth_telling(&failures).iter().for_each(|line| eprint_line(line));
+    let address = remote::shown_text(&args.address);
+    Err(CliError::Failed(format!(
+        "{address}: no volume could be opened there (--no-probe writes the entry all the same)"
+    )))
+}
+
+/// Of why it is a volume of no kind what helps: where something of a kind is there what is wrong with that, else what is there.
+fn worth_telling(failures: &[(&str, SourceError)]) -> Vec<String> {
+    let line = |(kind, error): &(&str, SourceError)| format!("as {kind}: {error}");
+    if let [only] = failures {
+        return vec![line(only)];
+    }
+    let mut lines = Vec::new();
+    let mut is_unreached = false;
+    for failure in failures.iter().filter(|(_, error)| !error.is_of_other_kind()) {
+        // One host that cannot be reached is told once.
+        if failure.1.cause().is_none() || !std::mem::replace(&mut is_unreached, true) {
+            lines.push(line(failure));
+        }
+    }
+    if !lines.is_empty() {
+        return lines;
+    }
+    match failures.iter().find_map(|(_, error)| error.seen_instead()) {
+        Some(told) => vec![told.to_owned()],
+        None => vec!["nothing that emfs knows is there: no document of a store, and no file of a kind that is read".to_owned()],
+    }
 }
 
 fn first<T>(list: Vec<T>) -> Result<T, CliError> {
@@ -130,6 +161,7 @@ impl AddArgs {
         for (key, value) in [("server", &self.server), ("files", &self.files), ("endpoint", &self.endpoint)] {
             common.extend(value.clone().map(|value| (key, value.into())));
         }
+        common.extend(self.channel.map(|channel| ("channel", i64::from(channel).into())));
         let entry = |kind: Kind, key: &str, value: toml::Value| {
             let mut source: Vec<(&str, toml::Value)> = vec![("kind", kind.name().into()), (key, value)];
             source.extend(common.iter().cloned());
@@ -140,11 +172,20 @@ impl AddArgs {
         // A file may have a blank at the end of its name, and a name that was pasted too.
         let is_there = trimmed != self.address && Path::new(&self.address).symlink_metadata().is_ok();
         let address = if is_there { self.address.as_str() } else { trimmed };
-        match Named::parse(address).map_err(CliError::Usage)? {
+        let is_path = Path::new(address).symlink_metadata().is_ok();
+        if address.is_empty() {
+            return Err(CliError::Usage("the address is empty; write a URL, a path, EMPIAR-NNNNN or IDR-NNNN".to_owned()));
+        }
+        match Named::parse(address, is_path).map_err(CliError::Usage)? {
             Named::Empiar(number) => Ok(vec![entry(Kind::Empiar, "entry", number.into())]),
             Named::Idr(number) => Ok(vec![entry(Kind::Idr, "image", number.into())]),
             Named::Address => {
                 // The entry is for a file that may lie anywhere.
+                let is_url = is_path || address.contains("://");
+                if !is_url {
+                    let refused = |reason: String| CliError::Usage(format!("{}: {reason}", remote::shown_text(address)));
+                    pasted::plain(address).map_err(refused)?;
+                }
                 let url = match address.contains("://") {
                     true => address.to_owned(),
                     false => session::absolute(Path::new(address))?.display().to_string(),
@@ -167,16 +208,22 @@ enum Named {
 }
 
 impl Named {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// `is_path`: whether something of this machine is called so.
+    fn parse(text: &str, is_path: bool) -> Result<Self, String> {
         let upper = text.to_ascii_uppercase();
-        let number = |rest: &str| rest.strip_prefix('-').and_then(|number| number.parse::<u32>().ok()).map(i64::from);
+        let known = DOIS.iter().find_map(|start| upper.strip_prefix(start));
+        let upper = known.unwrap_or(&upper);
+        let number = |rest: &str| {
+            let separators: &[char] = if is_path { &['-'] } else { &['-', '_', ' '] };
+            rest.strip_prefix(separators).and_then(|number| number.trim().parse::<u32>().ok()).map(i64::from)
+        };
         // Folders may be called so, too.
         let is_word = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if let Some(rest) = upper.strip_prefix("EMPIAR").filter(|rest| is_word(rest)) {
+        if let Some(rest) = upper.strip_prefix("EMPIAR").filter(|rest| is_word(rest) || number(rest).is_some()) {
             let wanted = || format!("{text}: an entry of EMPIAR is written EMPIAR-NNNNN, as EMPIAR-11759");
             return number(rest).map(Named::Empiar).ok_or_else(wanted);
         }
-        if let Some(rest) = upper.strip_prefix("IDR").filter(|rest| is_word(rest)) {
+        if let Some(rest) = upper.strip_prefix("IDR").filter(|rest| is_word(rest) || number(rest).is_some()) {
             let wanted = || {
                 format!(
                     "{text}: an image of the IDR is written IDR-NNNN with its number, as IDR-9846137; a study has many, and \
@@ -262,6 +309,30 @@ mod tests {
         assert!(partly.starts_with("? × 8 × 8 nm (`?` is not said; add `voxel_size"));
         assert!(told_size([None; 3], None).starts_with("of unknown size; add `voxel_size"));
         assert!(told_size([None; 3], Some([40.0, 8.0, 8.0])).starts_with("40 × 8 × 8 of no unit; add `voxel_size"));
+    }
+
+    #[test]
+    fn entries_and_images_are_known_however_their_number_is_written() {
+        for text in ["EMPIAR-11759", "empiar_11759", "EMPIAR 11759", "doi:10.6019/EMPIAR-11759", "https://doi.org/10.6019/EMPIAR-11759"] {
+            assert_eq!(Named::parse(text, false), Ok(Named::Empiar(11759)), "{text}");
+        }
+        assert_eq!(Named::parse("IDR 9846137", false), Ok(Named::Idr(9846137)));
+        for text in ["EMPIAR_11759", "empiar data", "idr_notes", "doi:10.1/EMPIAR_x", "a/EMPIAR-11759"] {
+            assert_eq!(Named::parse(text, true), Ok(Named::Address), "{text}");
+        }
+        assert!(Named::parse("EMPIAR-x", false).is_err());
+    }
+
+    #[test]
+    fn of_kinds_that_are_not_there_nothing_is_told() {
+        let of = |field: &str, reason: &str| SourceError::malformed("f", field, reason);
+        let nothing = || ("dm3", of("header", "version 1543569408, which is neither DM3 nor DM4"));
+        let broken = ("zarr", of("multiscales[0].datasets", "there is no level"));
+        assert_eq!(worth_telling(&[nothing(), broken]), ["as zarr: f: multiscales[0].datasets: there is no level"]);
+        let picture = ("zarr", of("document", "there is none; it is PNG, which emfs does not read"));
+        assert_eq!(worth_telling(&[nothing(), picture]), ["it is PNG, which emfs does not read"]);
+        assert!(worth_telling(&[nothing(), nothing()])[0].starts_with("nothing that emfs knows is there"));
+        assert!(worth_telling(&[nothing()])[0].contains("version 1543569408"));
     }
 
     #[test]

@@ -112,6 +112,12 @@ fn no_address(text: &str) -> Option<String> {
     if text.starts_with('{') {
         return spec(text);
     }
+    if let Some((scheme, rest)) = text.split_once(":/")
+        && !rest.starts_with('/')
+        && ["http", "https", "s3", "gs"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return Some(format!("a slash is missing; write {}", repeated(&format!("{scheme}://{rest}"))));
+    }
     schemeless(text)
 }
 
@@ -227,6 +233,8 @@ mod tests {
             ("C:\\data\\x.zarr", "a path of Windows"),
             ("d:/data/x.zarr", "a path of Windows"),
             ("\\\\server\\share", "a path of Windows"),
+            ("http:/h/x.zarr", "a slash is missing; write `http://h/x.zarr`"),
+            ("S3:/b/x", "write `S3://b/x`"),
             ("arn:aws:s3:eu-west-1:1:accesspoint/a", "write `s3://BUCKET/KEY`"),
             ("127.0.0.1:8000/x.zarr", "write `http://127.0.0.1:8000/x.zarr`, or `./127.0.0.1:8000/x.zarr` if"),
             ("localhost:9000", "write `http://localhost:9000`"),

@@ -337,6 +337,26 @@ impl SourceError {
             SourceError::Malformed { .. } | SourceError::TooLong { .. } | SourceError::Unsupported { .. } => None,
         }
     }
+
+    /// Whether it says no more than that nothing of the kind that was looked for is there.
+    pub fn is_of_other_kind(&self) -> bool {
+        match self {
+            SourceError::Remote(error) => matches!(error.cause, Cause::NotFound | Cause::Gone(_)),
+            SourceError::Malformed { field, reason, .. } => match field.as_str() {
+                "document" | "folder" | "header" | "body" | "attributes.json" => true,
+                "listing" => reason.starts_with("has no file"),
+                _ => false,
+            },
+            SourceError::TooLong { .. } | SourceError::Unsupported { .. } => false,
+        }
+    }
+
+    /// What is there in place of the kind that was looked for, and what to do with it.
+    pub fn seen_instead(&self) -> Option<&str> {
+        let SourceError::Malformed { reason, .. } = self else { return None };
+        let (_, told) = reason.split_once("; ")?;
+        ["it is ", "it holds ", "`"].iter().any(|start| told.starts_with(start)).then_some(told)
+    }
 }
 
 impl From<RemoteError> for SourceError {
@@ -383,7 +403,7 @@ impl SourceError {
     }
 
     /// The same with what to do with such a file.
-    fn with_remedy(self, told: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_remedy(self, told: impl Into<Cow<'static, str>>) -> Self {
         match self {
             SourceError::Remote(error) => SourceError::Remote(error),
             SourceError::Malformed { file, field, reason } => {

@@ -21,6 +21,7 @@ pub(super) struct Empty {
     description: Description,
     relative: Vec<Relative>,
     partial: [Option<f64>; 3],
+    plain: Option<[f64; 3]>,
 }
 
 impl Empty {
@@ -40,7 +41,7 @@ impl Empty {
             downsampling: None,
             chunked: true,
         };
-        Empty { description, relative, partial: [None; 3] }
+        Empty { description, relative, partial: [None; 3], plain: None }
     }
 
     /// One level in blocks of that shape.
@@ -62,6 +63,10 @@ impl Source for Empty {
 
     fn partial_voxel_size(&self) -> [Option<f64>; 3] {
         self.partial
+    }
+
+    fn plain_voxel_size(&self) -> Option<[f64; 3]> {
+        self.plain
     }
 
     fn locate(&self, _: LevelIndex, _: CellIndex) -> BoxFuture<'_, Result<Placement, SourceError>> {
@@ -140,6 +145,27 @@ fn levels_without_a_voxel_size_keep_the_ratios_that_the_source_states() {
     assert_eq!(shown(&extents, relative.clone(), None), counted);
     let sized = [30.0, 1920.0, 3840.0].map(|size| ([size, 8.0, 4.0], [90.0, 0.0, 0.0]));
     assert_eq!(shown(&extents, relative, Some([30.0, 8.0, 4.0])), sized);
+}
+
+#[test]
+fn a_voxel_whose_size_has_no_unit_keeps_the_ratio_of_its_edges() {
+    let of = |factor: f64| Relative { scale: [1.0, factor, factor], translation: [2.0, 12.5, 0.0] };
+    let shown = |plain: [f64; 3], voxel_size: Option<[f64; 3]>, relative: Vec<Relative>| {
+        let empty = Empty { plain: Some(plain), ..Empty::new(&[[20, 8, 8], [20, 4, 4]], relative) };
+        let image = Arc::new(Image::new(0, "d/em", Arc::new(empty), FetchPlace::cached()));
+        let pyramid = image.pyramid(&spec(voxel_size), None, None, "v").unwrap();
+        assert_eq!(pyramid.calibrated, [voxel_size.is_some(); 3]);
+        pyramid.levels.iter().map(|level| (level.scale, level.translation)).collect::<Vec<_>>()
+    };
+    let edges = [([5.0, 1.0, 1.0], [10.0, 12.5, 0.0]), ([5.0, 2.0, 2.0], [10.0, 12.5, 0.0])];
+    for plain in [[40.0, 8.0, 8.0], [0.04, 0.008, 0.008], [5.0, 1.0, 1.0]] {
+        assert_eq!(shown(plain, None, vec![of(1.0), of(2.0)]), edges);
+    }
+    let sized = [([30.0, 8.0, 4.0], [60.0, 100.0, 0.0]), ([30.0, 16.0, 8.0], [60.0, 100.0, 0.0])];
+    assert_eq!(shown([40.0, 8.0, 8.0], Some([30.0, 8.0, 4.0]), vec![of(1.0), of(2.0)]), sized);
+    assert_eq!(shown([40.0, 8.0, 8.0], None, vec![])[1], ([5.0, 2.0, 2.0], [0.0, 0.5, 0.5]));
+    // What is out of all proportion says nothing.
+    assert_eq!(shown([1e300, 1e-300, 1.0], None, vec![of(1.0), of(2.0)])[0].0, [1.0; 3]);
 }
 
 #[test]

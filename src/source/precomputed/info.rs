@@ -210,7 +210,7 @@ fn scale(field: &JsonField, dtype: DataType, channel: Channel) -> Result<Scale, 
 
 fn codec(scale: &JsonField, dtype: DataType, channel: Channel) -> Result<VoxelEncoding, SourceError> {
     let field = scale.member("encoding")?;
-    let (codec, types): (VoxelEncoding, &[DataType]) = match field.text()? {
+    let (codec, types): (VoxelEncoding, &[DataType]) = match field.text()?.to_ascii_lowercase().as_str() {
         "raw" => (VoxelEncoding::Raw, &DataType::ALL),
         "jpeg" => (VoxelEncoding::Jpeg, &[DataType::U8]),
         "png" => (VoxelEncoding::Png, &[DataType::U8, DataType::U16]),

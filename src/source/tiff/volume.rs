@@ -107,6 +107,10 @@ impl Volume {
             tracing::warn!("{name}: its table of colours is left out, the numbers that it is applied to are shown");
         }
         let set = match (&text.set, reading.section.is_some() || reading.pages.is_some()) {
+            (Some(Set::Other(what)), true) if told && scale == [None; 3] => {
+                tracing::warn!("{name}: {what}, which is not read; the voxel size that it says is to be written by `voxel_size`");
+                None
+            }
             (None, _) | (_, true) => None,
             (Some(Set::Planes(planes)), false) => {
                 let pages = axes::choose(&text, planes.len(), reading.choice).map_err(refused)?;

@@ -234,8 +234,10 @@ impl Axes {
         }
         let listed = names.join(", ");
         let axes = Self::of_roles(names, &roles);
-        let axes = axes
-            .ok_or_else(|| field.unsupported(format!("an image with the axes {listed}")).with_remedy(remedy::AXES))?;
+        let axes = axes.ok_or_else(|| {
+            let remedy = if is_plane(listed.split(", ")) { remedy::VOLUME } else { remedy::AXES };
+            field.unsupported(format!("an image with the axes {listed}")).with_remedy(remedy)
+        })?;
         let mut units = [const { None }; 3];
         for (unit, position) in units.iter_mut().zip(axes.kept) {
             if !elements[position].value.is_string() {
@@ -341,7 +343,20 @@ fn is_moment(name: &str) -> bool {
 
 /// What to do with an array of axes of these names.
 fn remedy_of(names: &[String]) -> &'static str {
-    if names.iter().any(|name| is_moment(name)) { remedy::MOMENTS } else { remedy::AXES }
+    match names.iter().any(|name| is_moment(name)) {
+        true => remedy::MOMENTS,
+        false if is_plane(names.iter().map(|name| name.trim_matches('`'))) => remedy::VOLUME,
+        false => remedy::AXES,
+    }
+}
+
+/// Whether axes of these names are those of a plane, and of channels or moments.
+fn is_plane<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let roles: Option<Vec<Role>> = names.map(|name| Role::of(name, None)).collect();
+    let shown = |roles: Vec<Role>| -> Vec<usize> {
+        roles.iter().filter_map(|role| if let Role::Space(shown) = role { Some(*shown) } else { None }).collect()
+    };
+    matches!(roles.map(shown).as_deref(), Some([first, second]) if first != second)
 }
 
 /// The name of an axis in lower case; `None` where it is none, or the number that writers give to an axis without name.

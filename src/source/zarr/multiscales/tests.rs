@@ -108,6 +108,19 @@ fn thousandths_of_a_micrometre_are_whole_nanometres() {
 }
 
 #[test]
+fn without_any_unit_the_numbers_of_sizes_are_kept() {
+    let of = |first: Value| {
+        let mut image = image("/axes", json!(["z", "y", "x"]));
+        image["multiscales"][0]["datasets"] = json!([first]);
+        read(&image).unwrap().unwrap().datasets.remove(0).plain
+    };
+    let scale = json!([{"type": "scale", "scale": [40, 9, 8]}]);
+    assert_eq!(of(json!({"path": "s0", "coordinateTransformations": scale})), Some([40.0, 9.0, 8.0]));
+    // What nobody wrote are no numbers.
+    assert_eq!(of(json!({"path": "s0"})), None);
+}
+
+#[test]
 fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest_and_sizes_where_known() {
     let cases = [
         (axis("y", Value::Null), "axis y has no unit"),
@@ -122,6 +135,7 @@ fn without_a_known_unit_along_every_axis_levels_are_told_in_voxels_of_the_finest
         assert_eq!((fine.scale, fine.translation), (None, [0.0; 3]));
         assert_eq!((coarse.scale, coarse.translation), (None, [0.0; 3]));
         assert_eq!(fine.relative, Some(Relative { scale: [1.0; 3], translation: [0.0; 3] }));
+        assert_eq!(fine.plain, None);
         assert_eq!(coarse.relative, Some(Relative { scale: [2.0; 3], translation: [0.5; 3] }));
         assert_eq!((fine.partial, coarse.partial), ([Some(8.0), None, Some(4.0)], [Some(16.0), None, Some(8.0)]));
     }
@@ -148,7 +162,12 @@ fn levels_that_all_have_the_same_scale_or_none_are_told_nowhere() {
 #[test]
 fn other_axes_and_orders_are_refused_by_name() {
     let axes = |names: &[&str]| Value::Array(names.iter().map(|name| axis(name, json!("nanometer"))).collect());
-    for names in [&["y", "x"][..], &["z", "y", "x", "x"], &["z", "y"], &[], &["z", "y", "c", "y"]] {
+    for names in [&["y", "x"][..], &["c", "y", "x"], &["t", "Y", "X"], &["z", "y"]] {
+        let expected = format!("an image with the axes {} is not supported; write it as an array", names.join(", "));
+        let told = error("/axes", axes(names));
+        assert!(told.contains(&expected) && told.contains("a single plane with a z of length 1"), "{told}");
+    }
+    for names in [&["z", "y", "x", "x"][..], &[], &["z", "y", "c", "y"], &["y", "c"]] {
         let expected = format!("multiscales[0].axes: an image with the axes {} is not supported", names.join(", "));
         assert!(error("/axes", axes(names)).contains(&format!("{expected}; name its axes z, y, x")), "{names:?}");
     }

@@ -114,6 +114,8 @@ pub(super) async fn find(
             }
             if !about.finest.says_size() && found.iter().all(|level| level.listed.dataset.path.starts_with(MOMENT)) {
                 about.finest = of_moment(documents, group).await?;
+            } else if group.parent().is_some_and(|(_, name)| name.starts_with("timepoint")) {
+                about.finest = std::mem::take(&mut about.finest).of_bigdataviewer();
             }
             let axes = agreed(&about, &mut found, channel);
             let (image, listed, note) = placed(axes, &about, found);
