@@ -29,6 +29,7 @@ mod pasted;
 mod ranges;
 mod remote;
 mod sample;
+mod shell;
 mod source;
 mod stats;
 mod store;

@@ -6,6 +6,7 @@ import tomllib
 
 import mrcfile
 import pytest
+import tifffile
 
 import dm_files
 import further_volumes
@@ -106,6 +107,42 @@ def test_what_is_no_address_is_told_before_anybody_is_asked(tmp_path):
         assert done.returncode == 2 and words in done.stderr and not done.stdout
     done = emfs("add", "https://reader:S3cret@h/v.tif", "--cache-size", "0", check=False)
     assert done.returncode == 1 and "password" in done.stderr and "S3cret" not in done.stderr and "--no-probe" not in done.stderr
+
+
+def test_words_for_an_entry_and_texts_that_are_no_address(tmp_path):
+    for text in ("doi:10.6019/EMPIAR-11759", "EMPIAR 11759", "empiar_11759"):
+        source = tomllib.loads(emfs("add", text, "--no-probe").stdout)["dataset"][0]["source"]
+        assert source == {"kind": "empiar", "entry": 11759}, text
+    source = tomllib.loads(emfs("add", "https://h/x.zarr", "--channel", "2", "--no-probe").stdout)["dataset"][0]["source"]
+    assert source == {"kind": "zarr", "url": "https://h/x.zarr", "channel": 2}
+    texts = {"": "the address is empty", "~/x.tif": "`~` is the shell's", "http:/foo": "write `http://foo`", "C:\\data": "a path of Windows"}
+    for text, words in texts.items():
+        done = emfs("add", text, "--cache-size", "0", check=False)
+        assert done.returncode == 2 and words in done.stderr and "as zarr" not in done.stderr, done.stderr
+    for endpoint in ("127.0.0.1:9000", "host:9000"):
+        done = emfs("add", "s3://b/x.zarr", "--endpoint", endpoint, "--cache-size", "0", check=False)
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "must begin with http://" in done.stderr, done.stderr
+
+
+def test_of_what_is_of_no_kind_only_what_helps_is_told(tmp_path):
+    bdv = '<?xml version="1.0" encoding="UTF-8"?>\n<SpimData version="0.2"><SequenceDescription/></SpimData>'
+    (tmp_path / "bdv.xml").write_text(bdv)
+    (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (tmp_path / "empty").mkdir()
+    told = {name: emfs("add", tmp_path / name, "--cache-size", "0", check=False).stderr for name in ("bdv.xml", "picture", "empty", "nothing")}
+    assert "BigDataViewer" in told["bdv.xml"] and "`voxel_size`" in told["bdv.xml"] and "OME-XML" not in told["bdv.xml"], told["bdv.xml"]
+    assert "it is PNG" in told["picture"] and "nothing that emfs knows is there" in told["empty"] and "No such file" in told["nothing"]
+    for text in told.values():
+        assert len(text.splitlines()) == 2 and "neither DM3 nor DM4" not in text, text
+
+
+def test_files_of_a_companion_document_say_that_the_voxel_size_is_there(tmp_path):
+    binary = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1"><BinaryOnly MetadataFile="im.companion.ome" UUID="urn:uuid:9"/></OME>'
+    voxels = reference_volumes.noise((3, 20, 30), "u1", 4)
+    for z, plane in enumerate(voxels):
+        tifffile.imwrite(tmp_path / f"im_z{z}.ome.tif", plane, ome=False, metadata=None, description=binary)
+    done = emfs("add", tmp_path, "--cache-size", "0")
+    assert "of unknown size" in done.stdout and "im.companion.ome" in done.stderr and "`voxel_size`" in done.stderr, done.stderr
 
 
 def test_the_entry_of_a_file_names_it_from_anywhere(tmp_path):

@@ -71,7 +71,8 @@ def test_shells_get_completions(shell):
 
 
 def test_there_is_a_manual_page_for_each_command(tmp_path):
-    emfs("man", tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
+    pages = tmp_path / "man" / "man1"
+    emfs("man", pages)
+    names = {path.name for path in pages.iterdir()}
     assert {"emfs.1", "emfs-mount.1", "emfs-export.1"} <= names
-    assert ".TH" in (tmp_path / "emfs-mount.1").read_text()
+    assert ".TH" in (pages / "emfs-mount.1").read_text()

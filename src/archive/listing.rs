@@ -26,7 +26,8 @@ const FRAMES: [&str; 2] = ["html", "body"];
 /// Those that hold the files of a page that has none of these, as Go's server writes it.
 const LISTS: [&str; 4] = ["pre", "table", "ul", "ol"];
 /// What to do with a folder of a bucket.
-const OF_BUCKET: &str = "name the files of the folder, each as s3://BUCKET/KEY, by `urls = [\"…\", \"…\"]` in place of `url`";
+const OF_BUCKET: &str =
+    "name the files of the folder, each as s3://BUCKET/KEY, by `urls = [\"…\", \"…\"]` in place of `url`";
 /// Files of one folder.
 const MAX_FILES: usize = 1 << 15;
 /// Longest name of a file.

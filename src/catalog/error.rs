@@ -18,6 +18,16 @@ pub struct CatalogError {
     pub reason: String,
 }
 
+/// How the parser calls what it expects, and what that is.
+const EXPECTED: [(&str, &str); 6] = [
+    ("expected u64", "expected a whole number"),
+    ("expected u32", "expected a whole number"),
+    ("expected u16", "expected a whole number"),
+    ("expected u8", "expected a whole number"),
+    ("expected usize", "expected a whole number"),
+    ("expected f64", "expected a number"),
+];
+
 /// Characters of a reason that are told: a value that it repeats may be as long as a file.
 const TOLD: usize = 400;
 
@@ -39,6 +49,23 @@ pub(super) fn not_utf_8(file: &str, error: &FromUtf8Error) -> CatalogError {
     let byte = rest.first().copied().unwrap_or_default();
     let reason = format!("the byte 0x{byte:02x} is no part of a text in UTF-8; save the file in that encoding");
     CatalogText { file, text: &before }.error(valid..valid, "", reason)
+}
+
+/// What the parser says of a value, which it takes for one of Rust, in words of the format.
+fn in_words(message: &str, key: &str, value: &str) -> String {
+    let mut reason = message.replace('\n', "; ");
+    for (own, meant) in EXPECTED {
+        if let Some(start) = reason.strip_suffix(own) {
+            reason = format!("{start}{meant}");
+            break;
+        }
+    }
+    // A number that stands in a text, as that of `EMPIAR-11759`.
+    let digits = value.trim_matches(['"', '\'']).rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    if message.starts_with("invalid type: string") && reason.ends_with("a whole number") && !digits.is_empty() {
+        reason = format!("{reason}: write {key} = {digits}");
+    }
+    reason
 }
 
 struct PlaceText<'a>(&'a Option<(usize, usize)>);
@@ -86,9 +113,24 @@ impl CatalogText<'_> {
         {
             return self.error(span, key, format!("a list is due; write [[{key}]]"));
         }
+        if let Some(host) = self.bare_host(span.start) {
+            let reason = format!("a name with dots stands in quotes; write [host.\"{host}\"]");
+            return self.error(span, "host", reason);
+        }
         // An array of tables has no key before its first value: the place alone says where.
-        let reason = error.message().replace('\n', "; ");
-        self.error(span.clone(), self.key_at(span), reason)
+        let key = self.key_at(span.clone());
+        let reason = in_words(error.message(), &key, self.text.get(span.clone()).unwrap_or(""));
+        self.error(span, key, reason)
+    }
+
+    /// The name of a host in the header of the table that `offset` is in, where it should stand in quotes.
+    fn bare_host(&self, offset: usize) -> Option<&str> {
+        let is_header = |line: &&str| line.trim_start().starts_with('[');
+        let start = self.text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text.get(start..)?.lines().next()?;
+        let header = Some(line).filter(is_header).or_else(|| self.text.get(..start)?.lines().rfind(is_header))?;
+        let (name, _) = header.trim().strip_prefix("[host.")?.split_once(']')?;
+        (name.contains('.') && !name.contains(['"', '\''])).then_some(name)
     }
 
     /// The name in the header of a single table that starts at `offset`.

@@ -84,6 +84,27 @@ fn a_wrong_type_is_an_error_with_file_line_and_key() {
 }
 
 #[test]
+fn a_number_that_is_written_as_a_text_is_told_as_one() {
+    let error = source_error("kind = \"empiar\"\nentry = \"EMPIAR-11759\"");
+    assert!(error.contains("entry: invalid type: string \"EMPIAR-11759\", expected a whole number"), "{error}");
+    assert!(error.ends_with("write entry = 11759"), "{error}");
+    let error = source_error("kind = \"empiar\"\nentry = \"mine\"");
+    assert!(error.ends_with("expected a whole number"), "{error}");
+}
+
+#[test]
+fn the_name_of_a_host_without_quotes_is_told_with_them() {
+    let dataset = "[[dataset]]\nname='a'\nsource={kind='tiff',url='https://h/a'}\n";
+    for keys in ["connections = 2", "rate = 1.0\nconnections = 2"] {
+        let error = parse(&format!("{dataset}[host.ftp.example.org]\n{keys}\n")).unwrap_err().to_string();
+        assert!(error.contains("write [host.\"ftp.example.org\"]"), "{error}");
+    }
+    assert!(parse(&format!("{dataset}[host.\"ftp.example.org\"]\nconnections = 2\n")).is_ok());
+    let error = parse(&format!("{dataset}[host.\"ftp.example.org\"]\nspeed = 2\n")).unwrap_err().to_string();
+    assert!(error.contains("unknown field `speed`"), "{error}");
+}
+
+#[test]
 fn an_unknown_kind_names_the_known_ones() {
     let error = source_error("kind = \"nifti\"\nurl = \"https://h/a\"");
     assert_eq!(

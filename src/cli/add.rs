@@ -117,7 +117,9 @@ fn worth_telling(failures: &[(&str, SourceError)]) -> Vec<String> {
     }
     match failures.iter().find_map(|(_, error)| error.seen_instead()) {
         Some(told) => vec![told.to_owned()],
-        None => vec!["nothing that emfs knows is there: no document of a store, and no file of a kind that is read".to_owned()],
+        None => vec![
+            "nothing that emfs knows is there: no document of a store, and no file of a kind that is read".to_owned(),
+        ],
     }
 }
 
@@ -174,7 +176,9 @@ impl AddArgs {
         let address = if is_there { self.address.as_str() } else { trimmed };
         let is_path = Path::new(address).symlink_metadata().is_ok();
         if address.is_empty() {
-            return Err(CliError::Usage("the address is empty; write a URL, a path, EMPIAR-NNNNN or IDR-NNNN".to_owned()));
+            return Err(CliError::Usage(
+                "the address is empty; write a URL, a path, EMPIAR-NNNNN or IDR-NNNN".to_owned(),
+            ));
         }
         match Named::parse(address, is_path).map_err(CliError::Usage)? {
             Named::Empiar(number) => Ok(vec![entry(Kind::Empiar, "entry", number.into())]),
@@ -183,7 +187,8 @@ impl AddArgs {
                 // The entry is for a file that may lie anywhere.
                 let is_url = is_path || address.contains("://");
                 if !is_url {
-                    let refused = |reason: String| CliError::Usage(format!("{}: {reason}", remote::shown_text(address)));
+                    let refused =
+                        |reason: String| CliError::Usage(format!("{}: {reason}", remote::shown_text(address)));
                     pasted::plain(address).map_err(refused)?;
                 }
                 let url = match address.contains("://") {
@@ -313,7 +318,13 @@ mod tests {
 
     #[test]
     fn entries_and_images_are_known_however_their_number_is_written() {
-        for text in ["EMPIAR-11759", "empiar_11759", "EMPIAR 11759", "doi:10.6019/EMPIAR-11759", "https://doi.org/10.6019/EMPIAR-11759"] {
+        for text in [
+            "EMPIAR-11759",
+            "empiar_11759",
+            "EMPIAR 11759",
+            "doi:10.6019/EMPIAR-11759",
+            "https://doi.org/10.6019/EMPIAR-11759",
+        ] {
             assert_eq!(Named::parse(text, false), Ok(Named::Empiar(11759)), "{text}");
         }
         assert_eq!(Named::parse("IDR 9846137", false), Ok(Named::Idr(9846137)));

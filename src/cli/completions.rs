@@ -12,6 +12,7 @@ use super::{Cli, CliError};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
+  mkdir -p ~/.local/share/bash-completion/completions
   emfs completions bash > ~/.local/share/bash-completion/completions/emfs")]
 pub(super) struct CompletionsArgs {
     /// The shell
@@ -24,7 +25,7 @@ pub(super) struct CompletionsArgs {
 Example:
   emfs man ~/.local/share/man/man1 && man emfs-export")]
 pub(super) struct ManArgs {
-    /// A directory that exists
+    /// Their directory, which is made where it is missing
     directory: PathBuf,
 }
 
@@ -36,5 +37,6 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), CliError> {
 
 pub(super) fn man(args: &ManArgs) -> Result<(), CliError> {
     let directory = &args.directory;
+    std::fs::create_dir_all(directory).map_err(CliError::system(directory.display().to_string()))?;
     clap_mangen::generate_to(Cli::command(), directory).map_err(CliError::system(directory.display().to_string()))
 }

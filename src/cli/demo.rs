@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::daemon::Signals;
 use crate::demo::slice::{self, PlaneSlice};
 use crate::demo::{Log, Replica, ReplicaOptions, picture};
+use crate::shell::word;
 
 /// Serve a small replica of the archives from inside the binary, mount it and show what is in it.
 #[derive(Debug, clap::Args)]
@@ -251,14 +252,14 @@ fn show(out: &mut impl Write, mountpoint: &Path, dataset: &str) -> Result<PlaneS
 
 /// Three lines that a reader may try.
 fn hints(out: &mut impl Write, store: &Path) -> io::Result<()> {
-    let store = store.display();
+    let (store, word) = (store.display(), word(store));
     writeln!(
         out,
         r#"
 Try, while it is mounted:
   python -c "import zarr; print(zarr.open('{store}', mode='r')['s0'][0, :4, :4])"
   python -c "import tensorstore as ts; print(ts.open({{'driver': 'zarr', 'kvstore': 'file://{store}/s0/'}}).result())"
-  napari --plugin napari-ome-zarr {store}"#
+  napari --plugin napari-ome-zarr {word}"#
     )
 }
 

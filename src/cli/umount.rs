@@ -12,6 +12,7 @@ use crate::daemon::client::{self, Watched};
 use crate::daemon::control::Recent;
 use crate::fuse::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, MountState};
+use crate::shell::word;
 
 /// How long a program that is just letting go of a file may take.
 const LETTING_GO: Duration = Duration::from_secs(1);
@@ -142,12 +143,12 @@ fn ends(mount: &Mount, mut daemon: Watched, state: MountState, force: bool) -> R
 }
 
 fn refusal(path: &Path, reader: &Recent) -> CliError {
-    let (path, dataset) = (path.display(), &reader.dataset);
+    let (path, named, dataset) = (path.display(), word(path), &reader.dataset);
     let (ago, recent_for) = (reader.ago.floor(), reader.recent_for.ceil());
     CliError::Failed(format!(
         "{path} stays mounted: {dataset} was read {ago} s ago. If those programs (which they are is not known) go on, \
          they find an empty directory, which Zarr readers take for zeros. When they have ended, try again in {recent_for} s \
-         or use `emfs umount --force {path}`"
+         or use `emfs umount --force {named}`"
     ))
 }
 

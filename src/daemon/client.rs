@@ -14,6 +14,7 @@ use super::peer::Peer;
 use super::socket;
 use crate::fuse::MountError;
 use crate::ledger::LedgerPage;
+use crate::shell::word;
 
 /// Longest answer that is taken.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -126,7 +127,8 @@ pub fn unanswered(peer: impl Into<Peer>) -> impl FnOnce(io::Error) -> DaemonErro
         {
             DaemonError::Failed(format!(
                 "the emfs mounted at {name} does not listen; if it has died, mount again, or remove the mount with \
-             `emfs umount {name}`"
+             `emfs umount {}`",
+                word(&name)
             ))
         }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => DaemonError::Failed(format!(

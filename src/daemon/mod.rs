@@ -29,6 +29,7 @@ use crate::disk::CacheUse;
 use crate::fuse::{self, KernelNames, Mounted};
 use crate::http::viewers::{Link, Viewer};
 use crate::http::{Access, Site};
+use crate::shell::word;
 use crate::stats::{Snapshot, Stats};
 use crate::store::Remote;
 use crate::vfs::{RecentReader, Vfs};
@@ -278,11 +279,13 @@ impl Daemon {
         self.mounted.leave();
         // `emfs umount`, which clears it, must not refuse because of them.
         self.tree.forget_readers();
-        let (path, dataset, ago) = (self.mounted.mountpoint().display(), &reader.dataset, reader.ago.as_secs());
+        let mountpoint = self.mounted.mountpoint();
+        let (path, dataset, ago) = (mountpoint.display(), &reader.dataset, reader.ago.as_secs());
         tracing::warn!(
             "{name}: {dataset} was read {ago} s ago, so {path} stays, as a dead mount: who still reads there gets errors, \
-             not an empty directory, which Zarr readers take for zeros; `emfs umount {path}` clears it, and so does a \
+             not an empty directory, which Zarr readers take for zeros; `emfs umount {}` clears it, and so does a \
              second signal within {} s",
+            word(mountpoint),
             SECOND_SIGNAL.as_secs()
         );
         tokio::select! {

@@ -19,6 +19,7 @@ use super::direct::mount_directly;
 use super::stage::Stage;
 use super::unmount::{UnmountError, unmount};
 use crate::mountinfo::{self, Mount, NAME};
+use crate::shell::word;
 use crate::stats::Stats;
 
 /// Time between two tries to unmount what is in use.
@@ -49,13 +50,13 @@ pub enum MountError {
     Unreadable { path: PathBuf, reason: String },
     #[error("{} is not writable for you, as fusermount3 demands; name a directory of your own", .0.display())]
     NotWritable(PathBuf),
-    #[error("emfs is mounted at {path} already; use it, or unmount it with `emfs umount {path}`", path = .0.display())]
+    #[error("emfs is mounted at {} already; use it, or unmount it with `emfs umount {path}`", .0.display(), path = word(.0))]
     Mounted(PathBuf),
-    #[error("the emfs mounted at {path} has died; remove the mount with `emfs umount {path}`", path = .0.display())]
+    #[error("the emfs mounted at {} has died; remove the mount with `emfs umount {path}`", .0.display(), path = word(.0))]
     Dead(PathBuf),
     #[error(
-        "the emfs mounted at {path} does not answer; try again, or remove the mount with `emfs umount {path}`",
-        path = .0.display()
+        "the emfs mounted at {} does not answer; try again, or remove the mount with `emfs umount {path}`",
+        .0.display(), path = word(.0)
     )]
     Silent(PathBuf),
     #[error("another filesystem ({kind}) is mounted at {}; name another directory", path.display())]

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use crate::mountinfo::Mount;
+use crate::shell::word;
 
 /// Why a mount could not be taken away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,14 +16,14 @@ pub enum UnmountError {
     /// A program has a file or its working directory in it.
     #[error(
         "{} is in use; end the programs that use it (`fuser -vm {}` lists them) and try again",
-        .0.display(), .0.display()
+        .0.display(), word(.0)
     )]
     Busy(PathBuf),
     /// The path names what was mounted later.
     #[error(
-        "{source} ({kind}) is mounted over the emfs at {path}; unmount that first with `umount {path}`, then this with \
-         `emfs umount {path}`",
-        source = .over.source, kind = .over.kind, path = .over.mountpoint.display()
+        "{source} ({kind}) is mounted over the emfs at {}; unmount that first with `umount {path}`, then this with \
+         `emfs umount {path}`", .over.mountpoint.display(),
+        source = .over.source, kind = .over.kind, path = word(&.over.mountpoint)
     )]
     Covered {
         /// The uppermost mount there.

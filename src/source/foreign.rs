@@ -161,6 +161,22 @@ const FILES: [(usize, &[u8], &str); 24] = [
     (0, b"/annex/objects/", ANNEX),
 ];
 
+/// What documents of XML are that hold an element, the first of them that fits.
+const DOCUMENTS: [(&str, &str); 7] = [
+    (
+        "<SpimData",
+        "a document of BigDataViewer (SpimData), whose volume is in the `.n5` folder beside it: write `kind = \"n5\"` and the \
+         address of that, and the voxel size of this document by `voxel_size`; an `.h5` file beside it is not read",
+    ),
+    ("<OME", OME_XML),
+    (":OME", OME_XML),
+    ("<html", PAGE),
+    ("<!DOCTYPE html", PAGE),
+    ("<ListBucketResult", "the list of a bucket; name its files by `urls`, or write the address of a store in it"),
+    ("<?xml", "a document of XML, which emfs does not read; write the address of the volume that it describes"),
+];
+const OME_XML: &str = "OME-XML; name the TIFF files that it describes, a file per z, by `urls`";
+
 const ICECHUNK: &str = "it is a repository of Icechunk, which emfs does not read; write its arrays as a plain Zarr store, by \
                         `icechunk` and `zarr` of Python";
 /// Of WEBKNOSSOS's own format.
@@ -204,7 +220,19 @@ pub(super) fn of_bytes(front: &[u8]) -> Option<&'static str> {
         // Those of HTML are written in any case.
         found.is_some_and(|found| found == *magic || magic.starts_with(b"<") && found.eq_ignore_ascii_case(magic))
     };
-    FILES.into_iter().find(fits).map(|(_, _, what)| what).or_else(|| is_kerchunk(front).then_some(KERCHUNK))
+    let known = FILES.into_iter().find(fits).map(|(_, _, what)| what);
+    known.or_else(|| is_kerchunk(front).then_some(KERCHUNK)).or_else(|| of_xml(front))
+}
+
+/// What a document of XML is, by its beginning.
+fn of_xml(front: &[u8]) -> Option<&'static str> {
+    let front = front.trim_ascii_start();
+    let has = |word: &str| memmem::find(front, word.as_bytes()).is_some();
+    if !front.starts_with(b"<") {
+        return None;
+    }
+    let (_, what) = DOCUMENTS.into_iter().find(|(word, _)| has(word))?;
+    Some(what)
 }
 
 /// What stands in place of a file whose content is elsewhere, where its bytes are such a pointer.
@@ -244,6 +272,23 @@ mod tests {
             assert_eq!(pointer(&[bytes, &[0; 512]].concat()), None);
         }
         assert_eq!(pointer(b"\x1f\x8b"), None);
+    }
+
+    #[test]
+    fn documents_of_xml_are_told_by_their_elements() {
+        for (front, what) in [
+            (
+                "<?xml version=\"1.0\"?>\n<SpimData version=\"0.2\">",
+                "a document of BigDataViewer (SpimData), whose volume",
+            ),
+            ("<?xml version=\"1.0\"?><!-- <x> --><OME xmlns=\"a\">", "OME-XML; name the TIFF files"),
+            ("<ome:OME>", "OME-XML"),
+            ("<?xml version=\"1.0\"?><html>", "a web page"),
+            ("<?xml version=\"1.0\"?><Error>", "a document of XML"),
+        ] {
+            assert!(of_bytes(front.as_bytes()).is_some_and(|told| told.starts_with(what)), "{front}");
+        }
+        assert_eq!(of_bytes(b"<svg>"), None);
     }
 
     #[test]

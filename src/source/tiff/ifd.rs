@@ -5,7 +5,6 @@
 //! a bound before anything is allocated.
 
 use bytes::Bytes;
-use memchr::memmem;
 
 use super::read::ReadAhead;
 use crate::source::{SourceError, foreign};
@@ -50,10 +49,7 @@ impl Header {
                 let text = front.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&front).trim_ascii_start();
                 let reason = match foreign::of_bytes(&front).or_else(|| foreign::of_bytes(text)) {
                     Some(what) => format!("not a TIFF file but {what}"),
-                    None => match of_xml(text) {
-                        Some(what) => format!("not a TIFF file but {what}"),
-                        None => NO_TIFF.to_owned(),
-                    },
+                    None => NO_TIFF.to_owned(),
                 };
                 return Err(bad(file.name(), &reason));
             }
@@ -71,22 +67,6 @@ impl Header {
         };
         Ok(Header { big_endian, big_tiff, first, all_reduced: false })
     }
-}
-
-/// What a document of XML is, by its beginning.
-fn of_xml(text: &[u8]) -> Option<&'static str> {
-    let begins = |name: &[u8]| memmem::find(text, name).is_some();
-    if !text.starts_with(b"<") {
-        return None;
-    }
-    Some(if begins(b"<SpimData") {
-        "a document of BigDataViewer (SpimData); its volume is in the `.n5` folder beside it: write `kind = \"n5\"` and the \
-         address of that, and the voxel size of this document by `voxel_size` (an `.h5` beside it is not read)"
-    } else if begins(b"<OME") || begins(b":OME") {
-        "OME-XML; name the TIFF files that it describes, a file per z, by `urls`"
-    } else {
-        "a document of XML; write the address of the volume that it describes"
-    })
 }
 
 /// An unsigned number of up to 8 bytes.

@@ -108,7 +108,9 @@ impl Volume {
         }
         let set = match (&text.set, reading.section.is_some() || reading.pages.is_some()) {
             (Some(Set::Other(what)), true) if told && scale == [None; 3] => {
-                tracing::warn!("{name}: {what}, which is not read; the voxel size that it says is to be written by `voxel_size`");
+                tracing::warn!(
+                    "{name}: {what}, which is not read; the voxel size that it says is to be written by `voxel_size`"
+                );
                 None
             }
             (None, _) | (_, true) => None,

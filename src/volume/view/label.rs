@@ -146,9 +146,7 @@ fn laid_on(image: &Level, label: &Pyramid) -> Pyramid {
         translation: std::array::from_fn(|axis| {
             sum([image.translation[axis], (level.translation[axis] - start[axis]) * size[axis]])
         }),
-        corner: std::array::from_fn(|axis| {
-            sum([image.corner[axis], (level.corner[axis] - corner[axis]) * size[axis]])
-        }),
+        corner: std::array::from_fn(|axis| sum([image.corner[axis], (level.corner[axis] - corner[axis]) * size[axis]])),
         offset: level.offset,
     };
     Pyramid { levels: label.levels.iter().map(level).collect(), calibrated: [true; 3], ..label.clone() }

@@ -115,6 +115,16 @@ fn whole_numbers_may_be_written_as_floats() {
 }
 
 #[test]
+fn encodings_are_read_in_any_case_as_types_are() {
+    for (name, codec) in [("RAW", VoxelEncoding::Raw), ("Jpeg", VoxelEncoding::Jpeg), ("PNG", VoxelEncoding::Png)] {
+        let mut scale = scale_json();
+        scale["encoding"] = json!(name);
+        let read = read(&info(scale, "UINT8")).unwrap();
+        assert_eq!(read.scales[0].codec.name(), codec.name());
+    }
+}
+
+#[test]
 fn what_writers_leave_out_has_a_default() {
     let mut scale = scale_json();
     scale.as_object_mut().unwrap().remove("voxel_offset");

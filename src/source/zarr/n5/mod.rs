@@ -298,7 +298,8 @@ fn placed(axes: Axes, about: &N5Group, found: Vec<Found>) -> (Multiscales, Vec<L
     let own: Vec<_> = found.iter().map(|level| place(&level.place)).collect();
     let is_readable: Vec<bool> = found.iter().map(|level| level.listed.array.is_ok()).collect();
     let KnownPlaces { levels: places, unitless, is_assumed } = place::of_levels(&group, &own, &is_readable);
-    let note = is_assumed.then(|| "its `resolution` has no unit and is taken for nanometres, as funlib has it".to_owned());
+    let note =
+        is_assumed.then(|| "its `resolution` has no unit and is taken for nanometres, as funlib has it".to_owned());
     let unitless = unitless.map(|reason| lacking.unwrap_or(reason));
     let mut listed: Vec<Listed> = found.into_iter().map(|level| level.listed).collect();
     for (listed, place) in listed.iter_mut().zip(places) {

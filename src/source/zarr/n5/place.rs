@@ -117,11 +117,7 @@ pub(super) struct KnownPlaces {
 }
 
 /// The places of all levels by what the group says and what each says itself. Levels that are not readable have no say in it.
-pub(super) fn of_levels(
-    group: &GroupPlaces,
-    own: &[Option<LevelPlace>],
-    is_readable: &[bool],
-) -> KnownPlaces {
+pub(super) fn of_levels(group: &GroupPlaces, own: &[Option<LevelPlace>], is_readable: &[bool]) -> KnownPlaces {
     let is_own = |place: &LevelPlace| place.said == Said::Transform;
     let is_place = |place: &LevelPlace| place.said != Said::Factor;
     let first = own.first().copied().flatten();
