@@ -290,7 +290,7 @@ impl SourcePart {
 }
 
 /// What is said of a document that is longer than [`LONGEST_DOCUMENT`](crate::store::LONGEST_DOCUMENT).
-const TOO_LONG: &str =
+pub(crate) const TOO_LONG: &str =
     "it is longer than 4 MiB, the most that is read of one document; move what does not describe the image elsewhere";
 
 /// Why a source cannot be opened or a block cannot be read.

@@ -9,7 +9,7 @@ use super::json::quoted;
 use super::multiscales::LevelEntry;
 use crate::geometry::Shape;
 use crate::remote::Location;
-use crate::source::{Relative, SourceError};
+use crate::source::{Relative, SourceError, TOO_LONG};
 use crate::store::Healable;
 
 /// A level that an image lists, and its array or what is wrong with that.
@@ -139,6 +139,7 @@ impl LeftOut {
     fn refused(&self, next: usize) -> SourceError {
         let (file, field, reason) = match self.fault.error() {
             SourceError::Remote(error) => (&error.url, "document", error.cause.to_string()),
+            SourceError::TooLong { file } => (file, "document", TOO_LONG.to_owned()),
             SourceError::Malformed { file, field, reason } | SourceError::Unsupported { file, field, reason, .. } => {
                 (file, field.as_str(), reason.clone())
             }

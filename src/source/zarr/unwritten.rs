@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::array::MAX_RANK;
 use super::axes::Axes;
+use super::fault::LevelFault;
 use super::pyramid::Listed;
 use crate::remote::Location;
 use crate::source::SourceError;
@@ -40,7 +41,7 @@ pub(super) async fn leave_out(
     let Judged { left_out, unwritten } = judge(&files);
     for ((level, ..), error) in readable.into_iter().zip(left_out) {
         if let Some(error) = error {
-            level.array = Err(error);
+            level.array = Err(LevelFault::Unreadable(error));
         }
     }
     Ok(unwritten)

@@ -59,14 +59,14 @@ async fn a_bad_answer_for_an_object_that_its_store_lacks_is_no_version_of_it() {
     for (body, way, for_now) in cases() {
         let (folder, origin) = (tempfile::tempdir().unwrap(), sparse(body).await);
         let location = |key: &str| Location::parse(&format!("{}/s/{key}", origin.url()), None).unwrap();
-        let opened = |revalidates| {
+        let opened = async |revalidates| {
             let remote = remote(&folder, revalidates);
-            let witness = Witness::new(&remote, &location(".zarray"), 1000, DOCUMENT);
+            let witness = Witness::new(&remote, &location(".zarray"), 1000, DOCUMENT).await;
             (remote, witness)
         };
         let told = format!("{body:?} {way} {for_now}");
         {
-            let (remote, witness) = opened(false);
+            let (remote, witness) = opened(false).await;
             if for_now {
                 let lacking = remote.object(&location("lacking")).unwrap();
                 assert_eq!(ask(&lacking, &witness, "whole").await, Ok(None));
@@ -74,7 +74,7 @@ async fn a_bad_answer_for_an_object_that_its_store_lacks_is_no_version_of_it() {
             let object = remote.object(&location("chunk")).unwrap();
             let (first, senseless) = unproven(false, ask(&object, &witness, way)).await;
             drop(senseless);
-            assert!(way != "whole" || matches!(first, Ok(Some(_))), "{told}: {first:?}");
+            assert!(*way != "whole" || matches!(first, Ok(Some(_))), "{told}: {first:?}");
             for handle in [object, remote.object(&location("chunk")).unwrap()] {
                 let (again, sense) = unproven(true, ask(&handle, &witness, way)).await;
                 assert_eq!(again, Ok(None), "{told}");
@@ -82,7 +82,7 @@ async fn a_bad_answer_for_an_object_that_its_store_lacks_is_no_version_of_it() {
             }
         }
         for revalidates in [false, true] {
-            let (remote, witness) = opened(revalidates);
+            let (remote, witness) = opened(revalidates).await;
             let object = remote.object(&location("chunk")).unwrap();
             for _ in 0..2 {
                 assert_eq!(ask(&object, &witness, way).await, Ok(None), "{told} revalidates: {revalidates}");
