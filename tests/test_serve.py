@@ -150,7 +150,7 @@ def test_what_is_shown_as_absent_is_served_under_another_tag_and_no_longer_than_
     picture = "/v/em/slice.png?z=1&level=s0"
     with Origin(root) as origin:
         config = configuration({"v": reference_volumes.source_at(made, origin)}, {"stall": 60.0})
-        with served(tmp_path, config, "--cache-size", "0", "--absent-ttl", "2") as server:
+        with served(tmp_path, config, "--absent-ttl", "2") as server:
             server.get("/v/em.zarr/s0/.zarray")
             origin.fault = lambda request: Fault("status", 404) if is_chunk(request) else None
             passing = {path: server.get(path) for path in paths}
@@ -163,7 +163,9 @@ def test_what_is_shown_as_absent_is_served_under_another_tag_and_no_longer_than_
                 # A part is none of a whole that may be another one by then.
                 status, headers, part = server.get(path, Range="bytes=0-9")
                 assert (status, part, headers["ETag"]) == (206, body[:10], None) and "immutable" not in headers["Cache-Control"]
-                assert server.get(path, Range="bytes=0-9", If_Range=tag)[0] == 200
+                status, headers, part = server.get(path, Range="bytes=0-9", If_Range=tag)
+                assert (status, part, headers["ETag"]) == (206, body[:10], tag)
+                assert server.get(path, Range="bytes=0-9", If_Range='"other"')[0] == 200
                 assert server.get(path, If_Match='"other"')[0] == 412
             assert server.get(picture)[1]["ETag"] is None
             origin.fault = None

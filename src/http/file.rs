@@ -81,6 +81,12 @@ pub(super) async fn respond(
         outcome = weigh(headers, passing.as_deref().unwrap_or(NO_TAG), length);
         match sent(&outcome, length) {
             Some(other) if other == range => {}
+            // A part of the same moment as the whole whose tag it has.
+            Some(part) if passing.is_some() => {
+                let whole = std::mem::take(&mut come.bytes);
+                come.bytes = Bytes::copy_from_slice(&whole[part.start as usize..part.end as usize]);
+                range = part;
+            }
             Some(whole) => {
                 range = whole;
                 come = Come::of(site, &found, &range).await?;
