@@ -145,7 +145,7 @@ def test_what_is_shown_as_absent_is_served_under_another_tag_and_no_longer_than_
     root = tmp_path / "files"
     root.mkdir()
     made = reference_volumes.zarr_group(root, "one", shape=(8, 704, 704), dtype="u1", chunks=(8, 352, 352), levels=1, seed=6)
-    paths = ["/v/em.zarr/s0/0/0/0", "/v/em.crop-z0-20_y0-20_x0-20.zarr/s0/0/0/0", "/v/em.chunk-512.zarr/s0/0/0/0", "/v/em.zarr/s1/0/0/0", "/v/em.tif"]
+    paths = ["/v/em.zarr/s0/0/0/0", "/v/em.crop-z0-8_y0-20_x0-20.zarr/s0/0/0/0", "/v/em.chunk-512.zarr/s0/0/0/0", "/v/em.zarr/s1/0/0/0", "/v/em.tif"]
     is_chunk = lambda request: request.path.rpartition("/")[2][:1].isdigit() and "/s0/" in request.path
     picture = "/v/em/slice.png?z=1&level=s0"
     with Origin(root) as origin:
