@@ -142,19 +142,20 @@ async fn all_who_wait_for_a_server_that_says_nothing_wait_once() {
 #[tokio::test]
 async fn what_was_kept_to_be_absent_is_an_error_still_where_nobody_can_be_asked() {
     let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::open(folder.path(), 1 << 30).unwrap());
     let process = |offline| {
-        let disk = Disk::open(folder.path(), 1 << 30).unwrap();
-        let policy = CachePolicy { disk: Some(Arc::new(disk)), offline, ..CachePolicy::default() };
+        let policy = CachePolicy { disk: Some(disk.clone()), offline, ..CachePolicy::default() };
         Remote::with_policy(LimitsByHost::default(), Duration::from_secs(5), Arc::default(), policy).unwrap()
     };
     for (other, is_error) in [(format!("{}.gz", name(1)), true), ("x".to_owned(), false)] {
         let origin = server(&[other], MISSING).await;
-        let source = at(&origin, &process(false)).await;
+        let online = process(false);
+        let source = at(&origin, &online).await;
         // The first ones are asked for at once, and all are noted to be absent by their usual names.
         let both = [1, 2].map(|x| read(&source, x));
         let both = futures::future::join_all(both).await;
         assert_eq!(both.iter().map(Result::is_err).collect::<Vec<_>>(), [is_error; 2]);
-        drop(source);
+        online.confirm_absences().await.unwrap();
         let source = at(&origin, &process(true)).await;
         for x in [2, 1] {
             assert_eq!(read(&source, x).await.is_err(), is_error, "{x}");

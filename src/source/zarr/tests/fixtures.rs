@@ -56,10 +56,7 @@ async fn the_recorded_openorganelle_documents_are_read() {
     let source = open_folder(&remote(), &group).await;
     let description = source.description();
     assert_eq!(description.levels.len(), 9);
-    assert_eq!(
-        (description.dtype, description.format.to_string().as_str()),
-        (DataType::I16, "OME-NGFF 0.4 in Zarr v2, zstd")
-    );
+    assert_eq!((description.dtype, description.format.name.as_str()), (DataType::I16, "OME-NGFF 0.4 in Zarr v2, zstd"));
     let (first, last) = (&description.levels[0], &description.levels[8]);
     assert_eq!((first.grid.shape, first.grid.cell), (Shape([564, 2520, 2596]), Shape([64; 3])));
     assert_eq!((first.scale, first.translation), (Some([2.96, 4.0, 4.0]), [0.0; 3]));
