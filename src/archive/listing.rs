@@ -25,9 +25,6 @@ const CUT: &str = "is a listing of a folder whose end is missing, so that files 
 const FRAMES: [&str; 2] = ["html", "body"];
 /// Those that hold the files of a page that has none of these, as Go's server writes it.
 const LISTS: [&str; 4] = ["pre", "table", "ul", "ol"];
-/// What to do with a folder of a bucket.
-const OF_BUCKET: &str =
-    "name the files of the folder, each as s3://BUCKET/KEY, by `urls = [\"…\", \"…\"]` in place of `url`";
 /// Files of one folder.
 const MAX_FILES: usize = 1 << 15;
 /// Longest name of a file.
@@ -75,7 +72,9 @@ pub(super) async fn files(remote: &Remote, folder: &Location) -> Result<ListedNa
         "file" => local(remote, &folder).await,
         scheme => {
             let reason = format!("listing of an address with {scheme}:");
-            Err(SourceError::unsupported(folder.to_string(), "url", reason).with_remedy(OF_BUCKET))
+            let remedy =
+                format!("name the files in it, as {scheme}://BUCKET/KEY, by `urls = [\"…\", \"…\"]` in place of `url`");
+            Err(SourceError::unsupported(folder.to_string(), "url", reason).with_remedy(remedy))
         }
     }
 }

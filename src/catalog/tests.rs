@@ -146,7 +146,7 @@ fn an_entry_of_empiar_is_asked_for_where_the_archive_is() {
         ("kind = \"empiar\"\nentry = 0", "entry: EMPIAR has no entry 0"),
         ("kind = \"empiar\"\nentry = 1\nurl = \"https://h/a\"", "url: a source of kind `empiar` has no such key"),
         ("kind = \"empiar\"\nentry = 1\nendpoint = \"http://h\"", "endpoint: is for s3 and gs addresses only"),
-        ("kind = \"empiar\"\nentry = 1\nserver = \"h\"", "server: `h` is no address"),
+        ("kind = \"empiar\"\nentry = 1\nserver = \"h\"", "server: `h` must begin with http:// or https://"),
     ] {
         let error = source_error(lines);
         assert!(error.contains(expected), "{error}");
