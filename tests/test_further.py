@@ -141,8 +141,9 @@ def test_files_of_a_companion_document_say_that_the_voxel_size_is_there(tmp_path
     voxels = reference_volumes.noise((3, 20, 30), "u1", 4)
     for z, plane in enumerate(voxels):
         tifffile.imwrite(tmp_path / f"im_z{z}.ome.tif", plane, ome=False, metadata=None, description=binary)
-    done = emfs("add", tmp_path, "--cache-size", "0")
-    assert "of unknown size" in done.stdout and "im.companion.ome" in done.stderr and "`voxel_size`" in done.stderr, done.stderr
+    with mounted(tmp_path.parent / "companion-mount", configuration({"a": {"kind": "tiff", "url": str(tmp_path)}})) as mount:
+        readers.assert_equal(readers.zarr_array(mount / "a" / "em.zarr", 0, False), voxels, "companion")
+        assert "im.companion.ome" in mount.log and "is to be written by `voxel_size`" in mount.log, mount.log
 
 
 def test_the_entry_of_a_file_names_it_from_anywhere(tmp_path):

@@ -81,6 +81,8 @@ impl LevelPlace {
 /// What is known of a level's place in the end.
 pub(super) enum KnownPlace {
     Nothing,
+    /// The numbers that its size has without a unit, and nothing else.
+    Plain([f64; 3]),
     Nanometres([f64; 3], [f64; 3]),
     /// Where it lies beside the finest one, and the nanometres of its voxels along the axes that have units.
     Relative {
@@ -96,6 +98,7 @@ impl KnownPlace {
     pub fn apply(self, dataset: &mut LevelEntry) {
         match self {
             KnownPlace::Nothing => {}
+            KnownPlace::Plain(plain) => dataset.plain = Some(plain),
             KnownPlace::Nanometres(scale, translation) => {
                 (dataset.scale, dataset.translation) = (Some(scale), translation);
             }
@@ -151,7 +154,13 @@ pub(super) fn of_levels(group: &GroupPlaces, own: &[Option<LevelPlace>], is_read
     }
     let unitless = Some("a known unit is missing".to_owned());
     let Some(first) = readable().next().copied().flatten().filter(|_| readable().all(Option::is_some)) else {
-        let levels = own.iter().map(|_| KnownPlace::Nothing).collect();
+        // Where the coarser ones lie is not known, but what the finest is like may be.
+        let plain = places.first().copied().flatten().filter(|place| place.units == [None; 3] && finest.is_some());
+        let known = |number: usize| match plain {
+            Some(place) if number == 0 => KnownPlace::Plain(place.scale),
+            _ => KnownPlace::Nothing,
+        };
+        let levels = (0..own.len()).map(known).collect();
         return KnownPlaces { levels, unitless, is_assumed: false };
     };
     let relative = |place: LevelPlace| {
