@@ -22,10 +22,13 @@ const FIRST: Duration = Duration::from_secs(60);
 /// The longest time after which it is looked for again.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
+/// Says whether bytes are a certain document.
+type IsDocument = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// What is known of such a document.
 pub struct Lost {
     /// Whether bytes are the document.
-    pub is_document: Box<dyn Fn(&[u8]) -> bool + Send + Sync>,
+    pub is_document: IsDocument,
     /// What became of it: `was said to be missing`.
     pub was: &'static str,
     /// What is done without it.

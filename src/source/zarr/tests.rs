@@ -28,12 +28,15 @@ use crate::source::SourceError;
 use crate::stats::Stats;
 use crate::store::{Remote, healed, past_caches};
 
+/// What comes when a document is asked for.
+type Answer = Result<Vec<u8>, Cause>;
+
 /// Documents by URL. Notes what was asked for.
 pub(super) struct Shelf {
-    documents: BTreeMap<String, Result<Vec<u8>, Cause>>,
+    documents: BTreeMap<String, Answer>,
     asked: Mutex<Vec<String>>,
     /// The document in whose place something else comes at first, and how often.
-    late: Mutex<Option<(String, Result<Vec<u8>, Cause>, usize)>>,
+    late: Mutex<Option<(String, Answer, usize)>>,
     /// The documents that are never answered.
     silent: Vec<String>,
 }
