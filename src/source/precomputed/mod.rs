@@ -271,6 +271,19 @@ impl PrecomputedSource {
         Ok((number, scale, folder))
     }
 
+    /// Makes sure that a chunk of which there is no object is absent; `is_kept`: that was kept and is not said just now.
+    async fn bear_out(&self, level: LevelIndex, block: CellIndex, is_kept: bool) -> Result<(), SourceError> {
+        let (number, scale, folder) = self.scale(level, block)?;
+        match self.other_names.get(number) {
+            Some(other_names) if scale.sharding.is_none() && !folder.is_local() => {
+                let (remote, longest, witness) = (&self.remote, self.longest(scale, block), &self.witness);
+                let chunk = AbsentChunk { remote, folder, scale, block, longest, witness };
+                other_names.bear_out(&chunk, is_kept).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn locate_in_shard(
         &self,
         level: shards::ShardedLevel<'_>,
@@ -338,7 +351,7 @@ impl Source for PrecomputedSource {
                     None => {
                         let placement = Placement::whole(self.remote.object(&location)?, limit, &self.witness).await;
                         if matches!(placement, Placement::Absent { .. }) {
-                            self.bear_out_absence(level, block).await?;
+                            self.bear_out(level, block, true).await?;
                         }
                         placement
                     }
@@ -350,16 +363,7 @@ impl Source for PrecomputedSource {
     }
 
     fn bear_out_absence(&self, level: LevelIndex, block: CellIndex) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async move {
-            let (number, scale, folder) = self.scale(level, block)?;
-            match self.other_names.get(number) {
-                Some(other_names) if scale.sharding.is_none() && !folder.is_local() => {
-                    let (remote, longest, witness) = (&self.remote, self.longest(scale, block), &self.witness);
-                    other_names.bear_out(&AbsentChunk { remote, folder, scale, block, longest, witness }).await
-                }
-                _ => Ok(()),
-            }
-        })
+        Box::pin(self.bear_out(level, block, false))
     }
 
     fn decode(&self, level: LevelIndex, block: CellIndex, raw: Bytes) -> Result<Bytes, SourceError> {

@@ -42,6 +42,8 @@ struct Asked {
     absent: u64,
     /// When it could not be learnt last, and why.
     failed: Option<(Instant, SourceError)>,
+    /// What is kept of it, where that was looked for.
+    noted: Option<Option<String>>,
 }
 
 /// A chunk that is absent by its usual name.
@@ -61,11 +63,11 @@ impl OtherNames {
         let _ = self.known.set(Known::AsUsual);
     }
 
-    /// Makes sure that the chunk is not there by another name.
+    /// Makes sure that the chunk is not there by another name. `is_kept`: that it is absent was kept and is not said just now.
     ///
     /// # Errors
     /// Where it is, where another chunk of the scale is, or where that cannot be learnt.
-    pub async fn bear_out(&self, chunk: &AbsentChunk<'_>) -> Result<(), SourceError> {
+    pub async fn bear_out(&self, chunk: &AbsentChunk<'_>, is_kept: bool) -> Result<(), SourceError> {
         if let Some(known) = self.known.get() {
             return chunk.judged(known);
         }
@@ -80,15 +82,37 @@ impl OtherNames {
         {
             return Err(error.clone());
         }
+        let noted = match &asked.noted {
+            Some(noted) => noted.clone(),
+            None => asked.noted.insert(chunk.noted().await).clone(),
+        };
+        let is_offline = chunk.remote.is_offline();
+        match noted {
+            // It was asked for by its other names when that was kept.
+            None if (is_kept || is_offline) && asked.failed.is_none() => return Ok(()),
+            Some(noted) if is_offline => return chunk.judged(self.known.get_or_init(|| Known::Otherwise(noted))),
+            _ => {}
+        }
         let number = asked.absent + 1;
-        if number <= FIRST || number.is_power_of_two() {
-            let found = if chunk.remote.is_offline() { Ok(chunk.noted().await) } else { chunk.found().await };
-            let found = found.inspect_err(|error| asked.failed = Some((Instant::now(), error.clone())))?;
-            if let Some(other) = found {
-                if !chunk.remote.is_offline() {
+        if number <= FIRST || number.is_power_of_two() || asked.failed.is_some() {
+            match chunk.found().await {
+                Ok(Some(other)) => {
                     chunk.note(&other);
+                    return chunk.judged(self.known.get_or_init(|| Known::Otherwise(other)));
                 }
-                return chunk.judged(self.known.get_or_init(|| Known::Otherwise(other)));
+                Ok(None) => {
+                    if asked.noted.take().flatten().is_some() {
+                        chunk.note("");
+                    }
+                    (asked.noted, asked.failed) = (Some(None), None);
+                }
+                Err(error) => {
+                    // Nobody takes it for absent before that is learnt.
+                    let unknown = chunk.unknown();
+                    chunk.note(&unknown);
+                    (asked.noted, asked.failed) = (Some(Some(unknown)), Some((Instant::now(), error.clone())));
+                    return Err(error);
+                }
             }
         }
         asked.absent = number;
@@ -99,6 +123,11 @@ impl OtherNames {
 impl AbsentChunk<'_> {
     fn judged(&self, known: &Known) -> Result<(), SourceError> {
         let Known::Otherwise(other) = known else { return Ok(()) };
+        if *other == self.unknown() {
+            let reason =
+                "whether absent chunks are there by other names could not be learnt; mount once without --offline";
+            return Err(SourceError::malformed(other, "name", reason));
+        }
         let usual = self.folder.join(&self.name(ChunkNames::Flat));
         let reason = format!(
             "it is there, and {usual} is not, so that chunks are not called as the format says; \
@@ -152,6 +181,11 @@ impl AbsentChunk<'_> {
     /// nobody can be asked.
     fn key(&self) -> String {
         format!("{} names", Remote::key(self.folder))
+    }
+
+    /// What is kept where it could not be learnt.
+    fn unknown(&self) -> String {
+        self.folder.to_string()
     }
 
     fn note(&self, other: &str) {
