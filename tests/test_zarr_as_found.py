@@ -156,8 +156,9 @@ def test_what_is_found_is_shown_as_its_writer_meant_it(setup, name):
     units = [axis.get("unit") for axis in image["axes"]]
     if scales is None:
         assert units == [None] * 3
-        # Where nothing else is known, shapes tell how much coarser a level is.
-        assert found[1:] in ([], [[2.0] * 3]), found
+        # Where nothing else is known, shapes tell how much coarser a level is; of numbers without a unit the ratio of the edges is.
+        finest = [10.0, 2.0, 1.0] if name == "without-axes" else [1.0] * 3
+        assert found[0] == finest and found[1:] in ([], [doubled(finest)]), found
     else:
         assert (found, units) == (scales, ["nanometer"] * 3)
 

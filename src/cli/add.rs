@@ -118,7 +118,8 @@ fn worth_telling(failures: &[(&str, SourceError)]) -> Vec<String> {
     let is_of_folder =
         |error: &&SourceError| matches!(error, SourceError::Malformed { field, .. } if field == "folder");
     let missing = || failures.iter().map(|(_, error)| error).find(is_of_folder).map(ToString::to_string);
-    match failures.iter().find_map(|(_, error)| error.seen_instead()).map(str::to_owned).or_else(missing) {
+    // A folder is told best by what it is listed with.
+    match failures.iter().rev().find_map(|(_, error)| error.seen_instead()).map(str::to_owned).or_else(missing) {
         Some(told) => vec![told],
         None => vec![
             "nothing that emfs knows is there: no document of a store, and no file of a kind that is read".to_owned(),
