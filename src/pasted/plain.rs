@@ -39,7 +39,7 @@ const DRIVERS: [(&str, Kind); 5] = [
 pub fn plain(text: &str) -> Result<String, String> {
     let mut text = text.trim();
     loop {
-        if let Some(inner) = bare(text) {
+        if let Some(inner) = bare(text).or_else(|| without_fragment(text)) {
             text = inner.trim();
             continue;
         }
@@ -61,9 +61,13 @@ pub fn plain(text: &str) -> Result<String, String> {
         None => text.to_owned(),
     };
     let Some((scheme, rest)) = text.split_once("://") else { return Ok(text) };
-    let rest = rest.strip_suffix('#').filter(|rest| !rest.contains('#')).unwrap_or(rest).trim_end();
     let same = SAME.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme));
     Ok(format!("{}://{rest}", same.map_or(scheme, |(_, same)| same)))
+}
+
+/// An address without the mark of a part of it that is not named.
+fn without_fragment(text: &str) -> Option<&str> {
+    text.strip_suffix('#').filter(|text| text.contains("://") && !text.contains('#'))
 }
 
 /// Whether it is an address or a whole path.
