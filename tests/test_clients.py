@@ -148,8 +148,12 @@ def assert_cloudvolume_reads(stores):
     for (store, image), read in zip(stores, found, strict=True):
         names = sorted(path.name for path in image.iterdir() if path.name[0] == "s")
         voxels = [readers.zarr_array(image, level, True) for level in range(len(names))]
-        expected = [{"shape": list(level.shape), "sha256": sha256(level.tobytes()).hexdigest()} for level in voxels]
-        assert read["levels"] == expected, store
+        assert len(read["levels"]) == len(voxels), store
+        for number, (level, found) in enumerate(zip(voxels, read["levels"])):
+            # cloud-volume reckons the sizes of coarser levels itself.
+            assert all(0 <= size - own <= min(number, 1) for size, own in zip(level.shape, found["shape"])), (store, level.shape, found)
+            shown = np.ascontiguousarray(level[tuple(slice(size) for size in found["shape"])])
+            assert found["sha256"] == sha256(shown.tobytes()).hexdigest(), (store, number)
 
 
 def test_cloudvolume_reads_every_level_of_zarr_v3_with_numbered_levels(demo):

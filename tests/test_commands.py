@@ -375,7 +375,7 @@ def test_warming_files_of_this_machine_is_done_at_once(tmp_path):
     assert int(blocks) >= int(local) > 0
 
 
-def test_scales_without_a_unit_are_not_shown_and_the_log_says_so(tmp_path):
+def test_of_scales_without_a_unit_the_ratio_is_shown_and_the_log_says_so(tmp_path):
     volume = reference_volumes.zarr_group(tmp_path, "z", shape=(20, 20, 20), dtype="uint8", chunks=(10, 10, 10), levels=1, seed=1)
     document = tmp_path / volume.file / ".zattrs"
     attributes = json.loads(document.read_text())
@@ -384,7 +384,8 @@ def test_scales_without_a_unit_are_not_shown_and_the_log_says_so(tmp_path):
     document.write_text(json.dumps(attributes))
     with mounted(tmp_path / "mount", configuration({"v": {"kind": "zarr", "url": str(document.parent)}})) as mount:
         image = json.loads((mount / "v" / "em.zarr" / ".zattrs").read_bytes())["multiscales"][0]
-        assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [1, 1, 1] and "unit" not in image["axes"][0]
+        scale = image["datasets"][0]["coordinateTransformations"][0]["scale"]
+        assert scale == pytest.approx([size / min(volume.scale[0]) for size in volume.scale[0]]) and "unit" not in image["axes"][0]
         assert mount.log.count("have no unit") == 1, mount.log
 
 

@@ -1,4 +1,4 @@
-"""An image of the IDR of which OMERO does not say what it is, for a moment, in an outage or for good: it is not shown as voxels of no size."""
+"""An image of the IDR of which OMERO does not say what it is, for a moment, in an outage or for good: it is not shown as voxels of no size without a word."""
 
 import errno
 import json
@@ -73,13 +73,15 @@ def test_after_an_outage_an_image_is_shown_with_the_size_that_omero_says(scene, 
 
 
 @pytest.mark.parametrize("fault", ["404", *FAULTS])
-def test_a_configured_url_is_no_reason_to_show_voxels_of_no_size(scene, tmp_path, fault):
+def test_that_a_configured_url_was_shown_without_a_size_is_a_failure_once_omero_says_one(scene, tmp_path, fault):
     origin, config = scene
     origin.fault = failing(fault)
     with mounted(tmp_path / "m", config(url=f"{origin.url}/v/v.tif"), timeout=4) as mount:
-        assert size(mount) in (errno.EIO, errno.EACCES)
+        assert shown(mount) == [1, 1, 1]
+        assert "OMERO does not describe it" in mount.log
         origin.fault = None
-        assert shown(mount) == SIZE
+        found = emfs("status", mount.path, "--failed", check=False)
+        assert found.returncode == 1 and "images/7" in found.stdout, found.stdout
 
 
 @pytest.mark.parametrize("said", [SIZE, [50.0, 5.0, 5.0]])

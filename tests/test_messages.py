@@ -28,6 +28,7 @@ ELSEWHERE = {
     "--allow-other needs the line `user_allow_other`": ("test_user.py", "test_allow_other_that_the_machine_forbids_is_a_sentence"),
     "changed at the origin, remount": ("test_faults.py", ""),
     "is not supported": ("test_sharded_zarr.py", ""),
+    "it is there, and ": ("test_other_names.py", "test_every_chunk_is_an_error_with_a_line_that_says_what_is_there_and_what_to_do"),
 }
 #: Messages of the log: the volume, and what becomes of its origin once something was read.
 LOGGED = {

@@ -17,7 +17,7 @@ use url::Url;
 
 use self::answer::{Answer, Facts};
 pub(super) use self::notes::notes;
-use crate::catalog::SourceSpec;
+use crate::catalog::{SourceKind, SourceSpec};
 use crate::document::{Document, DocumentKind};
 use crate::geometry::Shape;
 use crate::remote::{Cause, Location};
@@ -192,8 +192,9 @@ fn choose(
 
 impl Found {
     /// Refuses an image that OMERO does not describe and of which nothing else says how large its voxels are. One of which
-    /// something does is shown: OMERO is asked again as long as the result is kept, and where it says anything else of the
-    /// image than is shown, that is told as a failure.
+    /// something does is shown, and one whose file the configuration names for when OMERO does not answer, if need be without
+    /// a voxel size: OMERO is asked again as long as the result is kept, and where it says anything else of the image than is
+    /// shown, that is told as a failure.
     pub(super) fn without_description(
         &self,
         remote: &Remote,
@@ -206,7 +207,8 @@ impl Found {
         };
         let partial = source.partial_voxel_size();
         let own = level.scale.or_else(|| Some([partial[0]?, partial[1]?, partial[2]?]));
-        let Some(size) = spec.overrides.voxel_size.or(own).or(spec.voxel_size) else {
+        let size = spec.overrides.voxel_size.or(own).or(spec.voxel_size);
+        if size.is_none() && !matches!(spec.kind, SourceKind::Idr { url: Some(_), .. }) {
             return Err(match error {
                 error if !error.is_of_bytes() => error.clone(),
                 error => SourceError::malformed(
@@ -218,7 +220,7 @@ impl Found {
                     ),
                 ),
             });
-        };
+        }
         let (shape, url) = (level.grid.shape, about.to_string());
         let lost = Lost {
             is_document: Box::new(move |bytes| is_otherwise(&url, bytes, image, (shape, size))),
@@ -244,9 +246,11 @@ impl Found {
 }
 
 /// Whether an answer describes an image in another way than it is shown, by its shape and voxel size.
-fn is_otherwise(url: &str, bytes: &[u8], image: u64, (shape, size): (Shape, [f64; 3])) -> bool {
+fn is_otherwise(url: &str, bytes: &[u8], image: u64, (shape, size): (Shape, Option<[f64; 3]>)) -> bool {
     match Answer::read(url.to_owned(), bytes).and_then(|answer| answer.facts(image)) {
-        Ok(facts) => facts.shape != shape || facts.voxel_size.is_some_and(|said| is_unlike(said, size)),
+        Ok(facts) => {
+            facts.shape != shape || facts.voxel_size.is_some_and(|said| size.is_none_or(|size| is_unlike(said, size)))
+        }
         Err(error) => matches!(error, SourceError::Unsupported { .. }),
     }
 }

@@ -237,7 +237,7 @@ async fn an_image_without_a_description_is_not_shown_without_a_voxel_size() {
 #[test]
 fn a_description_that_comes_late_is_a_failure_where_it_says_something_else_than_is_shown() {
     let (shape, size) = (Shape([24, 155, 225]), [20.0; 3]);
-    let of = |text: &str| is_otherwise("https://omero.example/x/", text.as_bytes(), IMAGE, (shape, size));
+    let of = |text: &str| is_otherwise("https://omero.example/x/", text.as_bytes(), IMAGE, (shape, Some(size)));
     let changed = |pointer: &str, value: Value| described(pointer, Some(value)).to_string();
     assert!(!of(std::str::from_utf8(FACTS).unwrap()), "it is shown as that");
     assert!(!of(&described("/data/Pixels/PhysicalSizeZ", None).to_string()), "it says no size");

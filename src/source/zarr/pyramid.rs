@@ -121,7 +121,8 @@ pub(super) fn choose(axes: &Axes, listed: Vec<Listed>, first: usize) -> Result<C
     }
     if let Some(shown) = fitting.get(finer) {
         let is_finest = |level: &&LeftOut| order.place(level.number) < order.place(shown.number) || !order.is_known;
-        let unknown = |level: &&LeftOut| matches!(level.fault, LevelFault::Unknown(_));
+        // A file of this machine is what it is, where a server may have given another answer this once.
+        let unknown = |level: &&LeftOut| matches!(level.fault, LevelFault::Unknown(_)) && !level.location.is_local();
         if let Some(level) = left_out.iter().find(|level| unknown(level) && is_finest(level)) {
             return Err(level.refused(order.place(shown.number)));
         }

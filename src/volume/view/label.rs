@@ -77,7 +77,7 @@ fn over(crop: &Region, image: &Pyramid, label: &Pyramid) -> Option<Region> {
 
 /// Labels as they lie over their image: where they state no voxel size and have its shape with the image's, and where they state
 /// no place with the corner of their first voxel where the image's has its own. OME-NGFF has as many levels of labels as of
-/// their image, so that others are left out, and further ones added where they can be computed.
+/// their image, so that computed ones beyond these are left out, and further ones added where they can be computed.
 pub(crate) fn in_place<'a>(image: &Pyramid, label: &'a Pyramid) -> Cow<'a, Pyramid> {
     let label = with_levels(image.levels.len(), Cow::Borrowed(label));
     let (Some(first), true) = (image.levels.first(), image.is_calibrated()) else { return label };
@@ -90,10 +90,14 @@ pub(crate) fn in_place<'a>(image: &Pyramid, label: &'a Pyramid) -> Cow<'a, Pyram
     }
 }
 
-/// Labels with so many levels, where there are so many or they can be computed.
+/// Labels with so many levels, where there are so many or they can be computed. Those that their source has are all there.
 fn with_levels(count: usize, label: Cow<'_, Pyramid>) -> Cow<'_, Pyramid> {
     let there = label.levels.len();
-    if there == count || (there < count && label.further.is_empty()) {
+    let is_fit = match there < count {
+        true => label.further.is_empty(),
+        false => there == count || label.computed.is_none(),
+    };
+    if is_fit {
         return label;
     }
     let levels: Vec<Level> = label.levels.iter().chain(&*label.further).take(count).cloned().collect();

@@ -156,6 +156,7 @@ async fn what_was_kept_to_be_absent_is_an_error_still_where_nobody_can_be_asked(
         let both = futures::future::join_all(both).await;
         assert_eq!(both.iter().map(Result::is_err).collect::<Vec<_>>(), [is_error; 2]);
         online.confirm_absences().await.unwrap();
+        disk.flush();
         let source = at(&origin, &process(true)).await;
         for x in [2, 1] {
             assert_eq!(read(&source, x).await.is_err(), is_error, "{x}");

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::source::StatedPlace;
+use crate::volume::computed::DownsamplingRule;
 
 #[test]
 fn labels_that_count_from_elsewhere_are_cropped_by_the_same_indices_and_by_levels_of_their_own() {
@@ -78,6 +79,7 @@ proptest! {
         let mut label = halved([50, 60, 70], 9);
         label.levels.drain(..coarser as usize);
         label.further = label.levels.split_off(stored.min(label.levels.len())).into();
+        label.computed = Some(DownsamplingRule::Mode);
         label.stated_place = if is_placed { StatedPlace::Centre } else { StatedPlace::Nowhere };
         let crop = cut.map(|cut| {
             let start: [u64; 3] = std::array::from_fn(|axis| cut[axis].0 % [50, 60, 70][axis]);
