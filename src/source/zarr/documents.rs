@@ -28,7 +28,7 @@ pub(super) const AGAIN: Duration = if cfg!(test) { Duration::from_millis(5) } el
 /// Names of a folder that are looked at.
 const MAX_NAMES: usize = 256;
 
-/// Where documents come from. A missing one is an error with [`Cause::NotFound`].
+/// Where documents come from. A missing one is an error with [`NotFound`](crate::remote::Cause::NotFound).
 pub(super) trait Documents: Sync {
     /// The document at `location`, which hardly ever has more than `usual` bytes.
     fn get<'a>(&'a self, location: &'a Location, usual: u64) -> BoxFuture<'a, Result<Bytes, RemoteError>>;
