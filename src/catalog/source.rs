@@ -221,12 +221,8 @@ impl Written<'_> {
         (server, files): (Option<Spanned<String>>, Option<Spanned<String>>),
         url: Option<Spanned<String>>,
     ) -> Result<SourceKind, CatalogError> {
-        let image = self.required("image", image)?;
-        if *image.get_ref() == 0 {
-            return Err(self.place.error(image.span(), "image", "OMERO counts images from 1"));
-        }
         Ok(SourceKind::Idr {
-            image: image.into_inner(),
+            image: self.number("image", image, "OMERO counts images from 1")?,
             server: web(self.place, "server", server, IDR_SERVER)?,
             files: web(self.place, "files", files, IDR_FILES)?,
             url: match url {
@@ -243,13 +239,10 @@ impl Written<'_> {
         (server, files): (Option<Spanned<String>>, Option<Spanned<String>>),
         imageset: Option<Spanned<String>>,
     ) -> Result<SourceKind, CatalogError> {
-        let entry = self.required("entry", entry)?;
-        if *entry.get_ref() == 0 {
-            return Err(self.place.error(entry.span(), "entry", "EMPIAR has no entry 0"));
-        }
+        let entry = self.number("entry", entry, "EMPIAR has no entry 0")?;
         self.refuse_access()?;
         Ok(SourceKind::Empiar {
-            entry: entry.into_inner(),
+            entry,
             server: web(self.place, "server", server, EMPIAR_SERVER)?,
             files: web(self.place, "files", files, EMPIAR_FILES)?,
             imageset: imageset.map(Spanned::into_inner),
@@ -302,6 +295,15 @@ impl Written<'_> {
 
     fn required<T>(&self, key: &str, value: Option<Spanned<T>>) -> Result<Spanned<T>, CatalogError> {
         value.map_or_else(|| self.missing(key, &format!("`{key}`")), Ok)
+    }
+
+    /// The number of something, of which there is none that is 0.
+    fn number(&self, key: &str, value: Option<Spanned<u64>>, of_zero: &str) -> Result<u64, CatalogError> {
+        let number = self.required(key, value)?;
+        match number.get_ref() {
+            0 => Err(self.place.error(number.span(), key, of_zero)),
+            number => Ok(*number),
+        }
     }
 
     fn missing<T>(&self, key: &str, needed: &str) -> Result<T, CatalogError> {

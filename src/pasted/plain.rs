@@ -4,8 +4,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::links::repeated;
+use super::meant;
 use crate::document::bounds;
-use crate::kind::Kind;
 
 /// Marks around an address.
 const AROUND: [(char, char); 6] = [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('“', '”'), ('«', '»')];
@@ -24,15 +24,6 @@ const WITHIN: [(&str, &str); 3] = [
     ("zip", "reads a ZIP archive; unpack it and write the address of the folder"),
     ("tar", "reads a TAR archive; unpack it and write the address of the folder"),
     ("reference", "reads references of kerchunk; write the address of what they refer to, or convert it to Zarr"),
-];
-
-/// Drivers of TensorStore, and the kinds that they are.
-const DRIVERS: [(&str, Kind); 5] = [
-    ("zarr", Kind::Zarr),
-    ("zarr2", Kind::Zarr),
-    ("zarr3", Kind::Zarr),
-    ("n5", Kind::N5),
-    ("neuroglancer_precomputed", Kind::Precomputed),
 ];
 
 /// The address in a text, without what people paste around it and in the words that are known here.
@@ -131,7 +122,7 @@ fn spec(text: &str) -> Option<String> {
     let what = "it is a JSON spec of TensorStore";
     let driver = spec.get("driver").and_then(Value::as_str);
     let store = spec.get("kvstore")?;
-    let kind = driver.and_then(|driver| DRIVERS.iter().find(|(name, _)| *name == driver)).map(|(_, kind)| *kind);
+    let kind = driver.and_then(|driver| meant(&driver.replace('_', "-")));
     Some(match (kind, address_of(store)) {
         (Some(kind), Some(address)) => {
             let below = spec.get("path").and_then(Value::as_str).unwrap_or_default().trim_matches('/');

@@ -1,6 +1,9 @@
 //! Levels of which no file of a chunk is there. All of such a level would be shown as the fill value, and viewers ask for the
 //! coarsest one first. It can be seen in folders of this machine.
 
+use std::io;
+use std::path::Path;
+
 use super::SourceError;
 use super::json::quoted;
 use crate::remote::Location;
@@ -23,6 +26,11 @@ pub(super) struct Judged {
     pub left_out: Vec<Option<SourceError>>,
     /// What is to be told of those that are shown and have no file.
     pub unwritten: Option<String>,
+}
+
+/// Whether files may be in a folder that could not be listed for this reason. What is wrong with it is told when it is read.
+pub(super) fn may_have_files(folder: &Path, error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::NotFound || folder.symlink_metadata().is_ok()
 }
 
 /// Says which levels are left out: those without a file, where one with more voxels has some. `levels`: the finest first.

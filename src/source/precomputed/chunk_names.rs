@@ -4,7 +4,6 @@
 //! `--flat`, for a web server that turns one into the other. In a folder of this machine it can be seen which it is.
 
 use std::fs::DirEntry;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use super::info::Scale;
@@ -13,6 +12,7 @@ use crate::geometry::{CellIndex, Grid, Region};
 use crate::remote::{Compression, Location};
 use crate::source::SourceError;
 use crate::source::json::quoted;
+use crate::source::unwritten::may_have_files;
 use crate::store::Remote;
 
 /// Names of a folder that are looked at until one is that of a chunk.
@@ -86,7 +86,10 @@ impl Named {
         match (is_nested, other) {
             (true, _) => Ok(Some(ChunkNames::Nested)),
             (false, Some(other)) => Err(other),
-            (false, None) => Ok((seen == MOST || cannot_be_seen(folder)).then_some(ChunkNames::Flat)),
+            (false, None) => {
+                let is_hidden = || std::fs::read_dir(folder).is_err_and(|error| may_have_files(folder, &error));
+                Ok((seen == MOST || is_hidden()).then_some(ChunkNames::Flat))
+            }
         }
     }
 
@@ -124,12 +127,6 @@ impl Named {
 /// What is in a folder; nothing where that cannot be said, which reading will tell of.
 fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().take(MOST)
-}
-
-/// Whether what is in a folder that seems to be empty cannot be said.
-fn cannot_be_seen(folder: &Path) -> bool {
-    std::fs::read_dir(folder)
-        .is_err_and(|error| error.kind() != ErrorKind::NotFound || folder.symlink_metadata().is_ok())
 }
 
 /// A name without what is appended for a compression.

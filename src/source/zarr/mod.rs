@@ -111,8 +111,9 @@ impl Level {
 /// Opens the image at `group`, the folder of `.zattrs` or `zarr.json`. Asks for that document and then, at once, for
 /// those of all arrays.
 ///
-/// The axes must be `z, y, x` in whichever order, apart from a `t` of length 1 and a `c`, of which one is shown; those of a lone array that does not name them are taken to be in this order. Errors name the document and the field: a
-/// variant that is not read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
+/// The axes must be `z, y, x` in whichever order, apart from a `t` of length 1 and a `c`, of which one is shown; those of a lone
+/// array that does not name them are taken to be in this order. Errors name the document and the field: a variant that is not
+/// read is [`SourceError::Unsupported`], a broken one [`SourceError::Malformed`].
 pub async fn open(remote: &Remote, group: &Location, selection: Selection) -> Result<ZarrSource, SourceError> {
     open_through(remote, remote.clone(), group, selection).await
 }

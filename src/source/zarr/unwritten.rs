@@ -1,7 +1,6 @@
 //! Levels of which no file of a chunk is there, in folders of this machine.
 
 use std::fs::DirEntry;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use super::array::MAX_RANK;
@@ -10,7 +9,7 @@ use super::fault::LevelFault;
 use super::pyramid::Listed;
 use crate::remote::Location;
 use crate::source::SourceError;
-use crate::source::unwritten::{Judged, LevelFiles, judge};
+use crate::source::unwritten::{Judged, LevelFiles, judge, may_have_files};
 use crate::store::Remote;
 
 /// Names of a level's folders that are looked at until one is that of a chunk.
@@ -60,8 +59,7 @@ async fn may_have_chunks(remote: &Remote, array: &Location) -> Result<bool, Sour
 fn has_chunk(folder: &Path, depth: usize, left: &mut usize) -> bool {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        // What is wrong with it will be told when it is read.
-        Err(error) => return error.kind() != ErrorKind::NotFound || folder.symlink_metadata().is_ok(),
+        Err(error) => return may_have_files(folder, &error),
     };
     entries.flatten().any(|entry| {
         *left = left.saturating_sub(1);

@@ -15,11 +15,10 @@ const TOLERANCE: f64 = 1e-6;
 
 impl ViewSpec {
     /// Shows a label image through a view of its image, with `show`; `None` where the view leaves it out. It has as many levels as
-    /// the image, as far as there are so many or they can be computed. A crop shows the
-    /// labels that lie over it by nanometres, where these are known of both; of labels of the image's shape and voxel size it shows
-    /// the same voxels wherever they lie. Labels without a voxel size and of another shape are left out of crops; those of its
-    /// shape have the image's voxel size. The labels keep their own chunks where their voxel type makes files of the view's ones too small or too
-    /// large.
+    /// the image, as far as there are so many or they can be computed. A crop shows the labels that lie over it by nanometres,
+    /// where these are known of both; of labels of the image's shape and voxel size it shows the same voxels wherever they lie.
+    /// Labels without a voxel size and of another shape are left out of crops; those of its shape have the image's voxel size.
+    /// The labels keep their own chunks where their voxel type makes files of the view's ones too small or too large.
     pub fn show_label<T, E>(
         self,
         image: &Pyramid,
